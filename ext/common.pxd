@@ -1,0 +1,22 @@
+# What every kernel shares: the fused element type, and rows that the compiler may take as not overlapping.
+
+ctypedef fused real:
+    float
+    double
+
+cdef extern from * nogil:
+    """
+    #include <math.h>
+    typedef double *__restrict wb_row;
+    """
+    ctypedef double* row "wb_row"
+    double NAN
+    double INFINITY
+    double sqrt(double) noexcept
+    double fabs(double) noexcept
+
+
+cdef inline void fill(row a, Py_ssize_t n, double value) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n):
+        a[j] = value

@@ -1,0 +1,107 @@
+"""Across symbols: each row by itself, so nothing is carried in time; `state` is scratch for the sort.
+
+Walk: the finite values of a row are sorted with their columns by a bottom-up merge whose inner step has no branch
+to predict (ranks are random: a comparison sort with branches was slower), then ties are averaged in one pass.
+"""
+
+from common cimport NAN, real, sqrt
+
+
+cdef inline void merge(const double* a, const double* ia, Py_ssize_t na, const double* b, const double* ib,
+                       Py_ssize_t nb, double* to, double* ito) noexcept nogil:
+    cdef Py_ssize_t i = 0, k = 0, o = 0
+    cdef bint left
+    while (i < na) & (k < nb):
+        left = a[i] <= b[k]
+        to[o] = a[i] if left else b[k]
+        ito[o] = ia[i] if left else ib[k]
+        i += left
+        k += 1 - left
+        o += 1
+    while i < na:
+        to[o] = a[i]
+        ito[o] = ia[i]
+        i += 1
+        o += 1
+    while k < nb:
+        to[o] = b[k]
+        ito[o] = ib[k]
+        k += 1
+        o += 1
+
+
+def rank(const real[:, ::1] x, double[:, ::1] state, real[:, ::1] out):
+    """Average rank in each row as a fraction of the number of values, in (0, 1]; state: 4 rows of scratch."""
+    cdef Py_ssize_t t, j, k, i, m, width, n = x.shape[1]
+    cdef double* a
+    cdef double* ia
+    cdef double* b
+    cdef double* ib
+    cdef double* swap
+    cdef double r
+    with nogil:
+        for t in range(x.shape[0]):
+            a = &state[0, 0]
+            ia = &state[1, 0]
+            b = &state[2, 0]
+            ib = &state[3, 0]
+            m = 0
+            for j in range(n):
+                a[m] = x[t, j]
+                ia[m] = j
+                m += x[t, j] == x[t, j]
+            width = 1
+            while width < m:
+                j = 0
+                while j < m:
+                    k = min(j + width, m)
+                    i = min(k + width, m)
+                    merge(a + j, ia + j, k - j, a + k, ia + k, i - k, b + j, ib + j)
+                    j = i
+                swap = a
+                a = b
+                b = swap
+                swap = ia
+                ia = ib
+                ib = swap
+                width *= 2
+            for j in range(n):
+                out[t, j] = <real>NAN
+            j = 0
+            while j < m:
+                k = j + 1
+                while k < m and a[k] == a[j]:
+                    k += 1
+                # ranks j + 1 to k share their mean
+                r = 0.5 * (j + 1 + k) / m
+                for i in range(j, k):
+                    out[t, <Py_ssize_t>ia[i]] = <real>r
+                j = k
+
+
+def zscore(const real[:, ::1] x, double ddof, double[:, ::1] state, real[:, ::1] out):
+    """Distance from the row's mean in its standard deviations; no state."""
+    cdef Py_ssize_t t, j, n = x.shape[1]
+    cdef double v, s, q, m, first
+    with nogil:
+        for t in range(x.shape[0]):
+            first = NAN
+            for j in range(n):
+                if first != first:
+                    first = x[t, j]
+            # about one of its values, a flat row has a deviation of exactly 0, and so no score
+            s = 0
+            m = 0
+            for j in range(n):
+                v = x[t, j] - first
+                s += v if v == v else 0
+                m += 1 if v == v else 0
+            s = s / m
+            q = 0
+            for j in range(n):
+                v = (x[t, j] - first) - s
+                q += v * v if v == v else 0
+            q = sqrt(q / (m - ddof)) if m > ddof else NAN
+            for j in range(n):
+                v = (x[t, j] - first) - s
+                out[t, j] = <real>(v / q if q > 0 else NAN)

@@ -1,0 +1,485 @@
+"""Recurrences: each row is made of the row before it and of this row's input.
+
+Walk: time outside, symbols inside, so that a recurrence which cannot be vectorised along time is vectorised across
+symbols; the state is one row a carried number, in double. A missing input is no row at all: the output is NaN there
+and the state is held, so that a listing that starts late seeds itself from its own first rows.
+
+Seeds are means of the first rows, grown in place by adding x / window, so that seed and recurrence are the same
+multiply-add with other factors, and one walk serves both.
+
+Each statistic is a step, a loop over symbols, and a walk that is inlined twice: a single series keeps its state in
+registers, and once it is seeded it goes straight from step to step, as the selects on seed and NaN would lengthen the
+chain from row to row that it waits for.
+
+Tried and slower: for a panel, a steady-state loop without the row counts (no gain: it waits for memory); for a single
+series, one walk for all n (1.5 to 3x slower).
+"""
+
+from common cimport NAN, fabs, fill, real, row
+
+# Below this a sum of moves is taken as none, as in TA-Lib.
+cdef double NOTHING = 1e-14
+
+
+# ----------------------------------------------------------------------------------------- exponential moving average
+
+
+cdef inline double blend(double mean, double v, double alpha) noexcept nogil:
+    return mean + alpha * (v - mean)
+
+
+cdef inline void ema_row(const real* x, row mean, row count, real* out, Py_ssize_t n, double window,
+                         double alpha) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef double v, c, m, base
+    for j in range(n):
+        v = x[j]
+        c = count[j]
+        m = mean[j]
+        base = m if c >= window else 0
+        base = m + (alpha if c >= window else 1 / window) * (v - base)
+        mean[j] = base if v == v else m
+        c = c + (1 if v == v else 0)
+        count[j] = c
+        out[j] = <real>(base if c >= window else NAN)
+
+
+cdef inline int ema_walk(const real[:, ::1] x, double window, double alpha, real[:, ::1] out, Py_ssize_t n, row mean,
+                         row count) except -1 nogil:
+    cdef Py_ssize_t t
+    for t in range(x.shape[0]):
+        if n == 1 and count[0] >= window and x[t, 0] == x[t, 0]:
+            mean[0] = blend(mean[0], x[t, 0], alpha)
+            out[t, 0] = <real>mean[0]
+            continue
+        ema_row(&x[t, 0], mean, count, &out[t, 0], n, window, alpha)
+    return 0
+
+
+def ema(const real[:, ::1] x, Py_ssize_t window, double alpha, double[:, ::1] state, real[:, ::1] out):
+    """Exponential mean with weight `alpha`, seeded by the mean of the first `window` values; state: 2 rows."""
+    cdef Py_ssize_t n = x.shape[1]
+    cdef double mean, count
+    with nogil:
+        if n == 1:
+            mean = state[0, 0]
+            count = state[1, 0]
+            ema_walk(x, window, alpha, out, 1, &mean, &count)
+            state[0, 0] = mean
+            state[1, 0] = count
+        else:
+            ema_walk(x, window, alpha, out, n, &state[0, 0], &state[1, 0])
+
+
+# --------------------------------------------------------------------------------------------------------------- macd
+
+
+cdef inline void macd_row(const real* x, row quick, row slow, row smooth, row count, real* out, real* signal,
+                          real* hist, Py_ssize_t n, double wf, double ws, double wg, double af, double as_,
+                          double ag) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef double v, c, f, s, g, base, first = ws - wf
+    for j in range(n):
+        v = x[j]
+        c = count[j]
+        f = quick[j]
+        s = slow[j]
+        g = smooth[j]
+        # the fast mean is seeded late, so that both seeds end on the same row
+        base = f if c >= ws else 0
+        base = f + (af if c >= ws else (1 / wf if c >= first else 0)) * (v - base)
+        f = base if v == v else f
+        base = s if c >= ws else 0
+        base = s + (as_ if c >= ws else 1 / ws) * (v - base)
+        s = base if v == v else s
+        c = c + 1
+        base = g if c >= ws + wg else 0
+        base = g + (ag if c >= ws + wg else (1 / wg if c >= ws else 0)) * ((f - s) - base)
+        g = base if v == v else g
+        count[j] = c if v == v else c - 1
+        quick[j] = f
+        slow[j] = s
+        smooth[j] = g
+        v = 0 * v if c >= ws + wg - 1 else NAN
+        out[j] = <real>((f - s) + v)
+        signal[j] = <real>(g + v)
+        hist[j] = <real>(((f - s) - g) + v)
+
+
+cdef inline int macd_walk(const real[:, ::1] x, double wf, double ws, double wg, real[:, ::1] out,
+                          real[:, ::1] signal, real[:, ::1] hist, Py_ssize_t n, row quick, row slow, row smooth,
+                          row count) except -1 nogil:
+    cdef Py_ssize_t t
+    cdef double af = 2 / (wf + 1), as_ = 2 / (ws + 1), ag = 2 / (wg + 1)
+    for t in range(x.shape[0]):
+        if n == 1 and count[0] >= ws + wg and x[t, 0] == x[t, 0]:
+            quick[0] = blend(quick[0], x[t, 0], af)
+            slow[0] = blend(slow[0], x[t, 0], as_)
+            smooth[0] = blend(smooth[0], quick[0] - slow[0], ag)
+            out[t, 0] = <real>(quick[0] - slow[0])
+            signal[t, 0] = <real>smooth[0]
+            hist[t, 0] = <real>((quick[0] - slow[0]) - smooth[0])
+            continue
+        macd_row(&x[t, 0], quick, slow, smooth, count, &out[t, 0], &signal[t, 0], &hist[t, 0], n, wf, ws, wg, af, as_,
+                 ag)
+    return 0
+
+
+def macd(const real[:, ::1] x, Py_ssize_t fast, Py_ssize_t slow, Py_ssize_t signal, double[:, ::1] state,
+         real[:, ::1] out, real[:, ::1] out_signal, real[:, ::1] out_hist):
+    """Fast less slow exponential mean, its own exponential mean, and their difference; state: 4 rows."""
+    cdef Py_ssize_t n = x.shape[1]
+    cdef double f, s, g, c
+    with nogil:
+        if n == 1:
+            f = state[0, 0]
+            s = state[1, 0]
+            g = state[2, 0]
+            c = state[3, 0]
+            macd_walk(x, fast, slow, signal, out, out_signal, out_hist, 1, &f, &s, &g, &c)
+            state[0, 0] = f
+            state[1, 0] = s
+            state[2, 0] = g
+            state[3, 0] = c
+        else:
+            macd_walk(x, fast, slow, signal, out, out_signal, out_hist, n, &state[0, 0], &state[1, 0], &state[2, 0],
+                      &state[3, 0])
+
+
+# ---------------------------------------------------------------------------------------------------------------- rsi
+
+
+cdef inline double gain_of(double move) noexcept nogil:
+    # exactly the move where it is positive, and 0 elsewhere, without a branch
+    return 0.5 * (move + fabs(move))
+
+
+cdef inline double strength(double gain, double loss) noexcept nogil:
+    cdef double s = gain + loss, r = 100 * (gain / s)
+    return r if s >= NOTHING else 0
+
+
+cdef inline void rsi_row(const real* x, row last, row gain, row loss, row count, real* out, Py_ssize_t n,
+                         double window) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef double v, c, d, up, g, s, a, b, keep, before, inv = 1 / window
+    for j in range(n):
+        v = x[j]
+        c = count[j]
+        a = gain[j]
+        b = loss[j]
+        before = last[j]
+        d = v - before
+        d = d if c > 0 else 0
+        up = gain_of(d)
+        keep = (window - 1) * inv if c > window else 1
+        g = a * keep + up * inv
+        s = b * keep + (up - d) * inv
+        gain[j] = g if v == v else a
+        loss[j] = s if v == v else b
+        last[j] = v if v == v else before
+        count[j] = c + (1 if v == v else 0)
+        g = strength(g, s)
+        out[j] = <real>(g + 0 * v if c >= window else NAN)
+
+
+cdef inline int rsi_walk(const real[:, ::1] x, double window, real[:, ::1] out, Py_ssize_t n, row last, row gain,
+                         row loss, row count) except -1 nogil:
+    cdef Py_ssize_t t
+    cdef double d, inv = 1 / window, keep = (window - 1) * inv
+    for t in range(x.shape[0]):
+        if n == 1 and count[0] > window and x[t, 0] == x[t, 0]:
+            d = x[t, 0] - last[0]
+            gain[0] = gain[0] * keep + gain_of(d) * inv
+            loss[0] = loss[0] * keep + (gain_of(d) - d) * inv
+            last[0] = x[t, 0]
+            out[t, 0] = <real>strength(gain[0], loss[0])
+            continue
+        rsi_row(&x[t, 0], last, gain, loss, count, &out[t, 0], n, window)
+    return 0
+
+
+def rsi(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out):
+    """Share of the gains in all moves, both averaged as Wilder does, in percent; state: 4 rows."""
+    cdef Py_ssize_t n = x.shape[1]
+    cdef double last, gain, loss, count
+    with nogil:
+        if n == 1:
+            last = state[0, 0]
+            gain = state[1, 0]
+            loss = state[2, 0]
+            count = state[3, 0]
+            rsi_walk(x, window, out, 1, &last, &gain, &loss, &count)
+            state[0, 0] = last
+            state[1, 0] = gain
+            state[2, 0] = loss
+            state[3, 0] = count
+        else:
+            rsi_walk(x, window, out, n, &state[0, 0], &state[1, 0], &state[2, 0], &state[3, 0])
+
+
+# ---------------------------------------------------------------------------------------------------------------- atr
+
+
+cdef inline double true_range(double high, double low, double last) noexcept nogil:
+    cdef double r = high - low, a = fabs(high - last), b = fabs(low - last)
+    a = a if a > b else b
+    return r if r > a else a
+
+
+cdef inline void atr_row(const real* high, const real* low, const real* close, row last, row mean, row count,
+                         real* out, Py_ssize_t n, double window) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef double h, s, v, c, r, m, base, before
+    for j in range(n):
+        h = high[j]
+        s = low[j]
+        v = close[j]
+        c = count[j]
+        m = mean[j]
+        before = last[j]
+        r = true_range(h, s, before)
+        base = m if c > window else 0
+        base = m + (1 / window) * (r - base)
+        base = base if c > 0 else 0
+        v = v + 0 * (h + s)
+        mean[j] = base if v == v else m
+        last[j] = v if v == v else before
+        count[j] = c + (1 if v == v else 0)
+        out[j] = <real>(base + 0 * v if c >= window else NAN)
+
+
+cdef inline int atr_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, double window,
+                         real[:, ::1] out, Py_ssize_t n, row last, row mean, row count) except -1 nogil:
+    cdef Py_ssize_t t
+    cdef double v, inv = 1 / window
+    for t in range(close.shape[0]):
+        v = close[t, 0] + 0 * (<double>high[t, 0] + low[t, 0])
+        if n == 1 and count[0] > window and v == v:
+            mean[0] = blend(mean[0], true_range(high[t, 0], low[t, 0], last[0]), inv)
+            last[0] = v
+            out[t, 0] = <real>mean[0]
+            continue
+        atr_row(&high[t, 0], &low[t, 0], &close[t, 0], last, mean, count, &out[t, 0], n, window)
+    return 0
+
+
+def atr(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, Py_ssize_t window,
+        double[:, ::1] state, real[:, ::1] out):
+    """True range averaged as Wilder does; state: 3 rows."""
+    cdef Py_ssize_t n = close.shape[1]
+    cdef double last, mean, count
+    with nogil:
+        if n == 1:
+            last = state[0, 0]
+            mean = state[1, 0]
+            count = state[2, 0]
+            atr_walk(high, low, close, window, out, 1, &last, &mean, &count)
+            state[0, 0] = last
+            state[1, 0] = mean
+            state[2, 0] = count
+        else:
+            atr_walk(high, low, close, window, out, n, &state[0, 0], &state[1, 0], &state[2, 0])
+
+
+# ---------------------------------------------------------------------------------------------------------------- adx
+
+
+cdef inline double direction(double plus, double minus) noexcept nogil:
+    return 100 * (fabs(plus - minus) / (plus + minus))
+
+
+cdef inline bint directed(double plus, double minus, double range_) noexcept nogil:
+    return (range_ >= NOTHING) & (100 * (plus + minus) >= NOTHING * range_)
+
+
+cdef inline double won(double move, double other) noexcept nogil:
+    return move if (move > other) & (move > 0) else 0
+
+
+cdef inline void adx_row(const real* high, const real* low, const real* close, row lh, row ll, row lc, row plus,
+                         row minus, row range_, row mean, row count, real* out, Py_ssize_t n,
+                         double window) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef double h, s, v, c, up, down, p, m, r, a, dx, keep, base, h0, s0, v0, p0, m0, r0, decay = 1 - 1 / window
+    for j in range(n):
+        h = high[j]
+        s = low[j]
+        v = close[j]
+        v = v + 0 * (h + s)
+        c = count[j]
+        h0 = lh[j]
+        s0 = ll[j]
+        v0 = lc[j]
+        p0 = plus[j]
+        m0 = minus[j]
+        r0 = range_[j]
+        up = h - h0
+        down = s0 - s
+        p = won(up, down)
+        m = won(down, up)
+        r = true_range(h, s, v0)
+        keep = decay if c >= window else 1
+        p = p0 * keep + p
+        m = m0 * keep + m
+        r = r0 * keep + r
+        p = p if c > 0 else 0
+        m = m if c > 0 else 0
+        r = r if c > 0 else 0
+        a = mean[j]
+        dx = direction(p, m)
+        base = a if c >= 2 * window else 0
+        base = a + (1 / window) * (dx - base)
+        # without any range or direction the index is held
+        base = base if directed(p, m, r) & (c >= window) else a
+        plus[j] = p if v == v else p0
+        minus[j] = m if v == v else m0
+        range_[j] = r if v == v else r0
+        mean[j] = base if v == v else a
+        lh[j] = h if v == v else h0
+        ll[j] = s if v == v else s0
+        lc[j] = v if v == v else v0
+        count[j] = c + (1 if v == v else 0)
+        out[j] = <real>(base + 0 * v if c >= 2 * window - 1 else NAN)
+
+
+cdef inline int adx_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, double window,
+                         real[:, ::1] out, Py_ssize_t n, row lh, row ll, row lc, row plus, row minus, row range_,
+                         row mean, row count) except -1 nogil:
+    cdef Py_ssize_t t
+    cdef double v, up, down, inv = 1 / window, decay = 1 - inv
+    for t in range(close.shape[0]):
+        v = close[t, 0] + 0 * (<double>high[t, 0] + low[t, 0])
+        if n == 1 and count[0] >= 2 * window and v == v:
+            up = high[t, 0] - lh[0]
+            down = ll[0] - low[t, 0]
+            plus[0] = plus[0] * decay + won(up, down)
+            minus[0] = minus[0] * decay + won(down, up)
+            range_[0] = range_[0] * decay + true_range(high[t, 0], low[t, 0], lc[0])
+            lh[0] = high[t, 0]
+            ll[0] = low[t, 0]
+            lc[0] = v
+            if directed(plus[0], minus[0], range_[0]):
+                mean[0] = blend(mean[0], direction(plus[0], minus[0]), inv)
+            out[t, 0] = <real>mean[0]
+            continue
+        adx_row(&high[t, 0], &low[t, 0], &close[t, 0], lh, ll, lc, plus, minus, range_, mean, count, &out[t, 0], n,
+                window)
+    return 0
+
+
+def adx(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, Py_ssize_t window,
+        double[:, ::1] state, real[:, ::1] out):
+    """Wilder's average directional index, in percent; state: 8 rows."""
+    cdef Py_ssize_t i, n = close.shape[1]
+    cdef double s[8]
+    with nogil:
+        if n == 1:
+            for i in range(8):
+                s[i] = state[i, 0]
+            adx_walk(high, low, close, window, out, 1, &s[0], &s[1], &s[2], &s[3], &s[4], &s[5], &s[6], &s[7])
+            for i in range(8):
+                state[i, 0] = s[i]
+        else:
+            adx_walk(high, low, close, window, out, n, &state[0, 0], &state[1, 0], &state[2, 0], &state[3, 0],
+                     &state[4, 0], &state[5, 0], &state[6, 0], &state[7, 0])
+
+
+# ------------------------------------------------------------------------------------------------------------- volume
+
+
+cdef inline double lost(double s, double q, double t) noexcept nogil:
+    # Knuth's exact error of t = s + q, which asks for no comparison
+    cdef double e = t - s
+    return (s - (t - e)) + (q - e)
+
+
+cdef inline void obv_row(const real* close, const real* volume, row last, row total, row error, row count, real* out,
+                         Py_ssize_t n) noexcept nogil:
+    # Compensated (Ogita, Rump and Oishi 2005): a sum over all of history has no window to start afresh from.
+    cdef Py_ssize_t j
+    cdef double v, q, s, t, e, c, b, before, sign
+    for j in range(n):
+        v = close[j]
+        q = volume[j]
+        v = v + 0 * q
+        before = last[j]
+        c = count[j]
+        b = error[j]
+        s = total[j]
+        sign = -1.0 if v < before else 0
+        sign = 1.0 if v > before else sign
+        sign = 1.0 if c == 0 else sign
+        q = q * sign
+        t = s + q
+        e = b + lost(s, q, t)
+        total[j] = t if v == v else s
+        error[j] = e if v == v else b
+        last[j] = v if v == v else before
+        count[j] = 1 if v == v else c
+        out[j] = <real>((t + e) + 0 * v)
+
+
+cdef inline int obv_walk(const real[:, ::1] close, const real[:, ::1] volume, real[:, ::1] out, Py_ssize_t n,
+                         row last, row total, row error, row count) except -1 nogil:
+    cdef Py_ssize_t t
+    cdef double v, q, s
+    for t in range(close.shape[0]):
+        v = close[t, 0] + 0 * volume[t, 0]
+        if n == 1 and count[0] == 1 and v == v:
+            q = volume[t, 0] * <double>((v > last[0]) - (v < last[0]))
+            s = total[0]
+            total[0] = s + q
+            error[0] = error[0] + lost(s, q, total[0])
+            last[0] = v
+            out[t, 0] = <real>(total[0] + error[0])
+            continue
+        obv_row(&close[t, 0], &volume[t, 0], last, total, error, count, &out[t, 0], n)
+    return 0
+
+
+def obv(const real[:, ::1] close, const real[:, ::1] volume, double[:, ::1] state, real[:, ::1] out):
+    """Volume summed with the sign of the move, from the first row on; state: 4 rows."""
+    cdef Py_ssize_t n = close.shape[1]
+    cdef double last, total, error, count
+    with nogil:
+        if n == 1:
+            last = state[0, 0]
+            total = state[1, 0]
+            error = state[2, 0]
+            count = state[3, 0]
+            obv_walk(close, volume, out, 1, &last, &total, &error, &count)
+            state[0, 0] = last
+            state[1, 0] = total
+            state[2, 0] = error
+            state[3, 0] = count
+        else:
+            obv_walk(close, volume, out, n, &state[0, 0], &state[1, 0], &state[2, 0], &state[3, 0])
+
+
+def money_flow(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, const real[:, ::1] volume,
+               double[:, ::1] state, real[:, ::1] plus, real[:, ::1] minus):
+    """Typical price times volume, where the price rose from the row before and where it fell; state: 2 rows."""
+    cdef Py_ssize_t t, n = close.shape[1]
+    with nogil:
+        if state[1, 0] == 0:
+            fill(&state[0, 0], n, NAN)
+            state[1, 0] = 1
+        for t in range(close.shape[0]):
+            flow_row(&high[t, 0], &low[t, 0], &close[t, 0], &volume[t, 0], &state[0, 0], &plus[t, 0], &minus[t, 0], n)
+
+
+cdef inline void flow_row(const real* high, const real* low, const real* close, const real* volume, row last,
+                          real* plus, real* minus, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t j
+    cdef double v, q, d, zero
+    for j in range(n):
+        v = (<double>high[j] + low[j] + close[j]) / 3
+        d = v - last[j]
+        q = v * volume[j]
+        zero = 0 * (q + d)
+        last[j] = v
+        # sums of the same three prices differ by the order in which they were rounded: that is no move
+        v = 1e-15 * fabs(v)
+        plus[j] = <real>((q if d > v else 0) + zero)
+        minus[j] = <real>((q if d < -v else 0) + zero)

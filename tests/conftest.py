@@ -1,0 +1,27 @@
+"""Settings that every test shares."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Time is never judged in a unit test; the same examples are drawn in each run unless `explore` is asked for.
+settings.register_profile(
+    "ci", derandomize=True, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.register_profile("explore", parent=settings.get_profile("ci"), derandomize=False, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_sessionstart():
+    """`make checked` means the kernels with bounds checks: it must not test the plain ones by mistake."""
+    if os.environ.get("WORKBENCH_CHECKED") == "1":
+        import workbench
+
+        note = Path(workbench.__path__[0]) / "_ext" / "build.json"
+        if not json.loads(note.read_text())["checked"]:
+            raise pytest.UsageError(f"WORKBENCH_CHECKED=1, but the kernels beside {note} are plain ones")

@@ -1,0 +1,256 @@
+"""Named tasks: order, progress, errors, cancel and interrupts, on every way to run."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import joblib
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+
+from workbench import compute
+from workbench.compute import HOWS, CancelToken, run
+from workbench.errors import Cancelled, DataError, ParameterError, TaskError
+
+every_how = pytest.mark.parametrize("how", HOWS)
+
+
+def power(base, exponent=2):
+    return base**exponent
+
+
+def where():
+    return os.getpid()
+
+
+def slow(seconds, value):
+    time.sleep(seconds)
+    return value
+
+
+def fail(kind, *args):
+    raise kind(*args)
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Awkward(Exception):
+    """Pickles, and can't be unpickled: its constructor wants two arguments."""
+
+    def __init__(self, code, place):
+        super().__init__(f"{code} at {place}")
+
+
+def blas_threads():
+    np.ones((2, 2)) @ np.ones((2, 2))
+    return max(pool["num_threads"] for pool in threadpool_info())
+
+
+@every_how
+def test_results_come_in_the_order_of_the_tasks(how):
+    tasks = [(f"t{i}", slow, 0.02 * (3 - i), i * i) for i in range(4)]
+    assert run(tasks, how=how, workers=2) == [0, 1, 4, 9]
+
+
+@every_how
+def test_tasks_may_come_from_a_generator_and_be_none_at_all(how):
+    assert run((("t", power, i, 3) for i in range(3)), how=how, workers=2) == [0, 1, 8]
+    assert run([], how=how) == []
+
+
+@every_how
+def test_done_and_progress_are_called_once_a_task_in_the_calling_thread(how):
+    seen, steps, threads = {}, [], set()
+
+    def done(name, result):
+        threads.add(threading.get_ident())
+        seen[name] = result
+
+    tasks = [(f"t{i}", power, i) for i in range(5)]
+    run(tasks, how=how, workers=2, done=done, progress=lambda *step: steps.append(step))
+    assert seen == {f"t{i}": i * i for i in range(5)}
+    assert [step[:2] for step in steps] == [(i + 1, 5) for i in range(5)]
+    assert {step[2] for step in steps} == set(seen)
+    assert threads == {threading.get_ident()}
+
+
+def test_done_is_called_as_tasks_finish_and_not_at_the_end():
+    order = []
+    tasks = [("slow", slow, 0.3, 0), ("quick", slow, 0.0, 1)]
+    assert run(tasks, workers=2, done=lambda name, _: order.append(name)) == [0, 1]
+    assert order == ["quick", "slow"]
+
+
+def test_a_progress_bar_is_drawn_on_demand(capsys):
+    run([("t", power, 2)] * 3, how="serial", progress=True)
+    assert "3/3" in capsys.readouterr().err
+    run([("t", power, 2)] * 3, how="serial")
+    assert capsys.readouterr().err == ""
+
+
+def test_threads_share_memory_and_processes_do_not():
+    plane = np.zeros(4)
+    tasks = [(f"t{i}", plane.__setitem__, i, 1.0) for i in range(4)]
+    with joblib.parallel_config(backend="loky"):  # tasks that write must stay here whatever stands outside
+        run(tasks, how="threads", workers=2)
+    assert plane.tolist() == [1.0] * 4
+    assert os.getpid() not in run([("pid", where)] * 3, how="processes", workers=2)
+
+
+def test_processes_honour_an_outer_joblib_backend():
+    with joblib.parallel_config(backend="threading", n_jobs=2):
+        assert set(run([("pid", where)] * 3, how="processes")) == {os.getpid()}
+
+
+def test_a_run_within_a_task_takes_one_worker():
+    def inner():
+        return run([("thread", threading.get_ident)] * 4, workers=None)
+
+    found = run([("a", inner), ("b", inner)], workers=2)
+    assert [len(set(threads)) for threads in found] == [1, 1]
+
+
+@every_how
+def test_a_task_has_one_blas_and_openmp_thread(how):
+    before = {p["filepath"]: p["num_threads"] for p in threadpool_info()}
+    assert run([("t", blas_threads)] * 3, how=how, workers=2) == [1, 1, 1]
+    assert {p["filepath"]: p["num_threads"] for p in threadpool_info()} == before
+
+
+@every_how
+def test_a_failed_task_is_named_and_chained_and_what_ran_is_kept(how):
+    kept = []
+    tasks = [("a", power, 3), ("odd one", fail, ZeroDivisionError, "by nought")]
+    tasks += [(f"later {i}", slow, 0.01, 0) for i in range(20)]
+    with pytest.raises(TaskError, match="^odd one failed: ZeroDivisionError: by nought") as caught:
+        run(tasks, how=how, workers=2, done=lambda name, result: kept.append(name))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert "a" in kept
+    assert len(kept) < 12
+
+
+@every_how
+def test_a_workbench_error_keeps_its_hint(how):
+    with pytest.raises(TaskError, match="no rows") as caught:
+        run([("t", fail, DataError, "no rows", "load more")], how=how)
+    assert caught.value.hint == "load more"
+
+
+def test_an_error_from_a_process_tells_its_traceback_even_if_it_does_not_unpickle():
+    with pytest.raises(TaskError, match="Awkward: 7 at noon") as caught:
+        run([("t", fail, Awkward, 7, "noon"), ("u", power, 1)], how="processes", workers=2)
+    assert "in fail" in "".join(caught.value.__cause__.__notes__)
+
+
+def test_a_process_that_dies_is_an_error_that_names_what_was_lost():
+    kept = []
+    tasks = [("first", power, 2), ("victim", die), ("last", slow, 0.5, 1)]
+    with pytest.raises(TaskError, match="died.*'victim'"):
+        run(tasks, how="processes", workers=2, done=lambda name, _: kept.append(name))
+    assert run([("t", power, 4)] * 2, how="processes", workers=2) == [16, 16]  # and the next run works
+
+
+@every_how
+def test_cancel_keeps_what_is_done_and_begins_nothing_more(how):
+    cancel, kept = CancelToken(), []
+
+    def done(name, result):
+        kept.append(name)
+        if len(kept) == 2:
+            cancel.cancel()
+
+    with pytest.raises(Cancelled, match="of 30 tasks") as caught:
+        run([(f"t{i}", slow, 0.01, i) for i in range(30)], how=how, workers=2, cancel=cancel, done=done)
+    assert 2 <= len(kept) <= 8
+    assert f"after {len(kept)} of" in str(caught.value)
+
+
+@every_how
+def test_a_run_that_is_cancelled_beforehand_does_nothing(how):
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises(Cancelled, match="after 0 of 2"):
+        run([("t", die)] * 2, how=how, cancel=cancel)
+
+
+def test_cancel_comes_from_another_thread_or_from_within_a_task():
+    cancel = CancelToken()
+    threading.Timer(0.1, cancel.cancel).start()
+    begun = time.monotonic()
+    with pytest.raises(Cancelled):
+        run([(f"t{i}", slow, 0.02, i) for i in range(500)], workers=2, cancel=cancel)
+    assert time.monotonic() - begun < 5
+    with pytest.raises(Cancelled):
+        run([("t", cancel.check)])
+    assert cancel.cancelled
+
+
+@every_how
+def test_an_error_in_a_callback_ends_the_run_as_itself(how):
+    def done(name, result):
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        run([(f"t{i}", slow, 0.01, i) for i in range(10)], how=how, workers=2, done=done)
+    assert run([("t", power, 3)], how=how) == [9]
+
+
+@every_how
+def test_an_interrupt_stops_the_run(how):
+    script = f"""
+        import os, signal, threading, time
+        from workbench.compute import run
+        kept = []
+        def done(name, result):
+            kept.append(name)
+            if len(kept) == 2:
+                threading.Timer(0.15, os.kill, (os.getpid(), signal.SIGINT)).start()
+        try:
+            run([(str(i), time.sleep, 0.1) for i in range(200)], how={how!r}, workers=2, done=done)
+        except KeyboardInterrupt:
+            print("interrupted", 2 <= len(kept) < 100)
+    """
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert found.stdout.split() == ["interrupted", "True"], found.stderr
+    assert "Traceback" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"how": "thread"}, "did you mean 'threads'"),
+        ({"how": None}, "not a way to run"),
+        ({"workers": 0}, "workers=0"),
+        ({"workers": True}, "workers=True"),
+        ({"workers": 1.5}, "workers=1.5"),
+        ({"tasks": [power]}, "not a task"),
+        ({"tasks": [("t", 3)]}, "not a task"),
+        ({"tasks": [(power, 3)]}, "not a task"),
+    ],
+)
+def test_bad_input_is_named(change, match):
+    with pytest.raises(ParameterError, match=match):
+        run(**{"tasks": [("t", power, 2)], **change})
+
+
+def test_runs_at_the_same_time_leave_the_thread_counts_as_they_were():
+    before = {p["filepath"]: p["num_threads"] for p in threadpool_info()}
+    jobs = [
+        threading.Thread(target=run, args=([("t", slow, 0.02 * i, i)],), kwargs={"how": "serial"}) for i in range(6)
+    ]
+    for job in jobs:
+        job.start()
+    for job in jobs:
+        job.join()
+    assert compute._limited["by"] == 0
+    assert {p["filepath"]: p["num_threads"] for p in threadpool_info()} == before

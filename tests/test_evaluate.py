@@ -1,0 +1,668 @@
+"""Splits that never overlap, measures against scipy, and walks that survive being killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kill_walk import FOLDS, panels
+from scipy import stats
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.model_selection import TimeSeriesSplit
+
+from workbench.compute import CancelToken
+from workbench.errors import Cancelled, DataError, ParameterError, TaskError
+from workbench.evaluate import WalkForward, compare, hit_rate, ic, r2_oos, rank_ic, walk_forward
+from workbench.evaluate import walk as walk_module
+from workbench.ledger import Ledger
+from workbench.models import ModelSpec, model, models
+from workbench.panel import Panel
+from workbench.registry import Param
+
+NAN = float("nan")
+RIDGE = ModelSpec("ridge")
+FOREST = ModelSpec("random_forest", {"n_estimators": 5})
+
+
+def labelled(values, span) -> Panel:
+    """A label panel from two (T, N) planes."""
+    values, span = (np.asarray(x, dtype=float) for x in (values, span))
+    values, span = (x[:, np.newaxis] if x.ndim == 1 else x for x in (values, span))
+    time = pd.date_range("2020-01-01", periods=len(values), freq="D", tz="UTC")
+    names = [f"S{j}" for j in range(values.shape[1])]
+    return Panel(np.stack([values, span]), time, names, ["forward_return", "span"])
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(tmp_path / "ledger.sqlite")
+
+
+@pytest.fixture
+def study(ledger):
+    """Small panels, and where to keep what is walked on them."""
+    features, label = panels(rows=160, symbols=5)
+    return {"features": features, "label": label, "splits": WalkForward(folds=4), "ledger": ledger}
+
+
+# ---------------------------------------------------------------------- measures
+
+
+def by_scipy(correlation, score, label):
+    """The mean over rows of scipy's correlation, by a plain loop."""
+    found = []
+    for s, x in zip(score, label, strict=True):
+        kept = ~np.isnan(s) & ~np.isnan(x)
+        if kept.sum() >= 3 and len(set(s[kept])) > 1 and len(set(x[kept])) > 1:
+            found.append(correlation(s[kept], x[kept]).statistic)
+    return np.mean(found) if found else NAN
+
+
+@pytest.mark.parametrize(("measure", "correlation"), [(ic, stats.pearsonr), (rank_ic, stats.spearmanr)])
+@pytest.mark.parametrize("seed", range(5))
+def test_ic_is_the_mean_of_scipys_correlations(measure, correlation, seed):
+    draw = np.random.default_rng(seed)
+    score, label = draw.standard_normal((2, 60, 7))
+    label += score
+    score = np.round(score, 1)  # ties
+    for plane in (score, label):
+        plane[draw.random(plane.shape) < 0.3] = np.nan
+    score[3], label[4], score[5, 2:] = 0.1, np.nan, np.nan
+    assert measure(score, label) == pytest.approx(by_scipy(correlation, score, label), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(50,), (50, 1), (50, 2)])
+def test_ic_of_fewer_than_three_symbols_is_taken_over_all_samples(shape):
+    score, label = np.random.default_rng(1).standard_normal((2, *shape))
+    score.flat[7] = label.flat[9] = np.nan
+    kept = ~np.isnan(score) & ~np.isnan(label)
+    assert ic(score, label) == pytest.approx(stats.pearsonr(score[kept], label[kept]).statistic)
+    assert rank_ic(score, label) == pytest.approx(stats.spearmanr(score[kept], label[kept]).statistic)
+
+
+def test_measures_by_hand():
+    score = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [-1.0, 0.0, 5.0]])
+    label = np.array([[10.0, 20.0, 30.0], [3.0, 2.0, 1.0], [-2.0, 7.0, 0.0]])
+    assert ic(score[:2], label[:2]) == pytest.approx(0.0, abs=1e-15)  # 1 and -1
+    assert rank_ic(score[:1], [[1.0, 8.0, 1e9]]) == pytest.approx(1.0)
+    assert ic(score[:1], [[1.0, 2.0, 2.0]]) == pytest.approx(np.sqrt(3) / 2)
+    assert hit_rate(score, label) == 1.0  # of seven: two zeros are left out
+    assert hit_rate([1.0, -1.0, 2.0, NAN], [1.0, 1.0, -1.0, 1.0]) == pytest.approx(1 / 3)
+    assert r2_oos([1.0, 2.0], [2.0, 4.0]) == pytest.approx(1 - 5 / 20)
+    assert r2_oos([1.0, 2.0, NAN], [2.0, 4.0, 9.0], benchmark=3.0) == pytest.approx(1 - 5 / 2)
+    assert r2_oos(label, label) == 1.0
+    assert r2_oos(np.zeros((3, 3)), label) == 0.0
+
+
+@pytest.mark.parametrize("measure", [ic, rank_ic, hit_rate, r2_oos])
+def test_what_is_not_defined_is_nan_and_what_is_wrong_an_error(measure):
+    empty = np.full((4, 5), NAN)
+    assert np.isnan(measure(empty, empty))
+    assert np.isnan(measure(np.empty((0, 5)), np.empty((0, 5))))
+    assert np.isnan(measure(empty, np.ones((4, 5))))
+    with pytest.raises(DataError, match=r"\(4, 5\) and labels \(4, 4\)"):
+        measure(empty, empty[:, 1:])
+    with pytest.raises(DataError, match="1 of the labels are infinite"):
+        measure(np.ones(2), np.array([1.0, np.inf]))
+
+
+@pytest.mark.parametrize("constant", [0.1, 0.1 + 0.2, 1e-300, -7.0])
+def test_a_constant_score_has_no_ic(constant):
+    label = np.random.default_rng(0).standard_normal((20, 7))
+    assert np.isnan(ic(np.full((20, 7), constant), label))
+    assert np.isnan(rank_ic(np.full((20, 7), constant), label))
+
+
+def test_ic_does_not_depend_on_units():
+    score, label = np.random.default_rng(0).standard_normal((2, 30, 6))
+    for scale in (1e-200, 1e-3, 1e200):
+        assert ic(score * scale, label) == pytest.approx(ic(score, label), rel=1e-12)
+    assert ic(-score, label) == pytest.approx(-ic(score, label))
+    assert rank_ic(np.exp(score), label) == rank_ic(score, label)
+
+
+# ---------------------------------------------------------------------- splits
+
+
+@st.composite
+def split_cases(draw):
+    """A label with any spans and any listings, and a walk-forward that fits it or not."""
+    rows, symbols = draw(st.integers(4, 40)), draw(st.integers(1, 4))
+    spans = draw(st.lists(st.integers(0, 12), min_size=rows * symbols, max_size=rows * symbols))
+    span = np.array(spans, dtype=float).reshape(rows, symbols)
+    values = np.ones((rows, symbols))
+    for j in range(symbols):  # ragged listings, and holes
+        values[: draw(st.integers(0, rows)), j] = NAN
+        values[draw(st.integers(0, rows - 1)), j] = NAN
+    span[np.isnan(values)] = NAN
+    rolling = draw(st.booleans())
+    some = st.none() | st.integers(1, 15)
+    splits = WalkForward(
+        folds=draw(st.integers(1, 5)),
+        window="rolling" if rolling else "expanding",
+        train=draw(some) if rolling else None,
+        test=draw(some),
+        min_train=draw(some),
+        embargo=draw(st.integers(0, 5)),
+    )
+    return labelled(values, span), splits
+
+
+@given(split_cases())
+def test_no_label_that_is_trained_on_reaches_a_test_row_and_nothing_else_is_dropped(case):
+    label, splits = case
+    rows = len(label.time)
+    try:
+        folds = list(splits.split(label))
+    except DataError:
+        return
+    values, span = label.plane("forward_return"), label.plane("span")
+    bounds = splits.bounds(rows)
+    for fold, (begin, start, stop) in zip(folds, bounds, strict=True):
+        assert fold.test.tolist() == list(range(start, stop))
+        assert np.flatnonzero(fold.in_test).tolist() == fold.test.tolist()
+        for t, j in np.ndindex(values.shape):
+            known = not np.isnan(values[t, j])
+            inside = known and begin <= t < start
+            ends_before = known and t + span[t, j] < start
+            clear = known and t + span[t, j] + splits.embargo < start
+            assert fold.train[t, j] == (inside and clear)
+            assert fold.purged[t, j] == (inside and not ends_before)
+            assert fold.embargoed[t, j] == (inside and ends_before and not clear)
+    tested = np.concatenate([fold.test for fold in folds])
+    assert tested.tolist() == list(range(tested[0], rows))  # disjoint, consecutive, up to the end
+    assert len({len(fold.test) for fold in folds}) == 1
+    assert [fold.number for fold in folds] == list(range(1, splits.folds + 1))
+    if splits.test is not None:
+        assert len(folds[0].test) == splits.test
+    if splits.min_train is not None:
+        assert bounds[0][1] >= splits.min_train
+    if splits.window == "rolling":
+        assert len({start - begin for begin, start, _ in bounds}) == 1
+        assert splits.train in (None, bounds[0][1] - bounds[0][0])
+    else:
+        assert {begin for begin, _, _ in bounds} == {0}
+
+
+def test_most_drawn_splits_are_valid():
+    drawn, valid = [], []
+
+    @given(split_cases())
+    def count(case):
+        label, splits = case
+        drawn.append(1)
+        with contextlib.suppress(DataError):
+            valid.append(len(list(splits.split(label))))
+
+    count()
+    assert len(valid) > len(drawn) / 4
+
+
+@pytest.mark.parametrize("rows", [24, 100, 103])
+@pytest.mark.parametrize("folds", [2, 5])
+@pytest.mark.parametrize("span", [0, 3])
+@pytest.mark.parametrize("test", [None, 4])
+def test_an_expanding_walk_is_scikit_learns_time_series_split_with_the_span_as_gap(rows, folds, span, test):
+    label = labelled(np.ones(rows), np.full(rows, span))
+    ours = WalkForward(folds=folds, test=test).split(label)
+    theirs = TimeSeriesSplit(n_splits=folds, test_size=test, gap=span).split(np.zeros(rows))
+    for fold, (train, tested) in zip(ours, theirs, strict=True):
+        assert np.flatnonzero(fold.train[:, 0]).tolist() == train.tolist()
+        assert fold.test.tolist() == tested.tolist()
+
+
+def test_purging_is_sharp_and_by_symbol():
+    span = np.ones((20, 2))
+    span[5] = 9, 10  # to row 14, and to row 15
+    fold = next(iter(WalkForward(folds=1, test=5).split(labelled(np.ones((20, 2)), span))))
+    assert fold.train[5].tolist() == [True, False]
+    assert fold.purged[5].tolist() == [False, True]
+    assert fold.train[13].tolist() == [True, True]
+    assert fold.train[14].tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("given", "match"),
+    [
+        ({"folds": 0}, "folds=0 is outside"),
+        ({"folds": 2.5}, "folds=2.5 is float"),
+        ({"folds": True}, "folds=True is bool"),
+        ({"window": "roling"}, "did you mean 'rolling'"),
+        ({"embargo": -1}, "embargo=-1 is outside"),
+        ({"test": 0}, "test=0 is outside"),
+        ({"train": 100}, "no meaning for an expanding window"),
+    ],
+)
+def test_a_bad_split_is_refused_when_it_is_made(given, match):
+    with pytest.raises(ParameterError, match=match):
+        WalkForward(**given)
+
+
+@pytest.mark.parametrize(
+    ("splits", "rows"),
+    [
+        (WalkForward(folds=5), 5),
+        (WalkForward(folds=2, test=10), 20),
+        (WalkForward(folds=2, test=10, min_train=6), 25),
+        (WalkForward(folds=2, window="rolling", train=30, test=10), 49),
+        (WalkForward(folds=2, window="rolling", train=30), 31),
+        (WalkForward(), 0),
+    ],
+)
+def test_too_few_rows_say_how_many_are_needed(splits, rows):
+    with pytest.raises(DataError, match=f"^{rows} rows are too few for WalkForward") as caught:
+        splits.bounds(rows)
+    need = int(caught.value.message.split("at least ")[1].split()[0])
+    assert splits.bounds(need)
+    with pytest.raises(DataError):
+        splits.bounds(need - 1)
+
+
+def test_a_fold_without_data_is_named():
+    late = np.ones((30, 1))
+    late[:20] = NAN
+    with pytest.raises(DataError, match="fold 1 of 2 has no sample to train on.*2020-01-11"):
+        list(WalkForward(folds=2).split(labelled(late, np.where(np.isnan(late), NAN, 1.0))))
+    with pytest.raises(DataError, match="fold 1 of 2 has no sample to train on.*10 purged, 0 embargoed"):
+        list(WalkForward(folds=2).split(labelled(np.ones((30, 1)), np.full((30, 1), 20.0))))
+    early = late[::-1]
+    with pytest.raises(DataError, match="fold 1 of 2 has no label to test on"):
+        list(WalkForward(folds=2).split(labelled(early, np.where(np.isnan(early), NAN, 1.0))))
+
+
+@pytest.mark.parametrize(
+    ("label", "match"),
+    [
+        (lambda good: good.select(fields="forward_return"), "found forward_return"),
+        (lambda good: good.select(fields=["span", "forward_return"]), "its values, first"),
+        (
+            lambda good: labelled([1.0, 1.0], [1.0, NAN]),
+            "S0 at 2020-01-02.* no number of rows: 1.0, span nan",
+        ),
+        (lambda good: labelled([1.0, 1.0], [1.0, -1.0]), "no number of rows"),
+        (lambda good: labelled([1.0, 1.0], [0.5, 1.0]), "S0 at 2020-01-01"),
+        (lambda good: labelled([1.0, 1.0], [1.0, np.inf]), "no number of rows"),
+        (lambda good: labelled([1.0, np.inf], [1.0, 1.0]), "is infinite"),
+    ],
+)
+def test_a_label_without_honest_spans_is_refused(label, match):
+    with pytest.raises(DataError, match=match):
+        list(WalkForward(folds=1).split(label(labelled(np.ones(9), np.ones(9)))))
+    with pytest.raises(ParameterError, match="expected a Panel"):
+        list(WalkForward().split(pd.DataFrame()))
+
+
+# ---------------------------------------------------------------------- walks
+
+
+def by_loop(features, label, folds, estimator):
+    """The scores of a walk over a label of span 3, written out sample by sample."""
+    rows, symbols = features.shape[1:]
+    test = rows // (folds + 1)
+    scores = np.full((rows, symbols), NAN)
+    for start in range(rows - folds * test, rows, test):
+        whole = [(t, j) for t in range(rows) for j in range(symbols) if not np.isnan(features.values[:, t, j]).any()]
+        known = label.plane("forward_return")
+        train = [(t, j) for t, j in whole if t + 3 < start and not np.isnan(known[t, j])]
+        tested = [(t, j) for t, j in whole if start <= t < start + test]
+        estimator.fit([features.values[:, t, j] for t, j in train], [known[t, j] for t, j in train])
+        for (t, j), score in zip(tested, estimator.predict([features.values[:, t, j] for t, j in tested]), strict=True):
+            scores[t, j] = score
+    return scores
+
+
+def test_a_walk_is_what_a_plain_loop_gives(study):
+    expected = by_loop(
+        study["features"], study["label"], 4, RandomForestRegressor(5, min_samples_leaf=9, random_state=7)
+    )
+    spec = ModelSpec("random_forest", {"n_estimators": 5, "min_samples_leaf": 9, "max_depth": None, "max_features": 1.0}, seed=7)  # fmt: skip  # noqa: E501
+    walk = walk_forward(spec, **study)
+    np.testing.assert_allclose(walk.scores.plane("score"), expected, rtol=1e-12)
+    known = study["label"].plane("forward_return")
+    assert walk.overall["ic"] == pytest.approx(by_scipy(stats.pearsonr, expected, known))
+    assert walk.overall["rank_ic"] == pytest.approx(by_scipy(stats.spearmanr, expected, known))
+    assert walk.overall["r2"] == pytest.approx(r2_oos(expected, known))
+    for _, fold in walk.folds.iterrows():
+        here = (study["features"].time >= fold["test_start"]) & (study["features"].time <= fold["test_end"])
+        assert fold["ic"] == pytest.approx(by_scipy(stats.pearsonr, expected[here], known[here]))
+        assert fold["scored"] == (~np.isnan(expected[here]) & ~np.isnan(known[here])).sum()
+        assert fold["hit_rate"] == pytest.approx(hit_rate(expected[here], known[here]))
+        assert fold["train_end"] + 4 * pd.offsets.BDay() == fold["test_start"]
+        assert fold["purged"] == 3 * 5 - 3 * (fold.name == 1)  # S1 is listed after the first test begins
+    assert walk.overall["samples"] == walk.folds["scored"].sum()
+    assert walk.scores.time.equals(study["features"].time)
+    assert not np.isnan(walk.scores.plane("score")[-3:]).any()  # no label there yet, but a score
+
+
+def test_a_planted_signal_is_found():
+    features, label = panels(rows=600, symbols=20)
+    walk = walk_forward(RIDGE, features, label)
+    # corr(0.3 x + e, x) = 0.3 / sqrt(1.09); 500 rows of 20 give it to about 0.01
+    assert walk.overall["ic"] == pytest.approx(0.3 / np.sqrt(1.09), abs=0.03)
+    assert walk.overall["r2"] == pytest.approx(0.09 / 1.09, abs=0.02)
+
+
+@pytest.fixture(autouse=True)
+def _workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORKBENCH_LEDGER", str(tmp_path / "workspace.sqlite"))
+
+
+def test_the_default_ledger_is_that_of_the_workspace(study):
+    del study["ledger"]
+    assert walk_forward(RIDGE, **study).computed == 4
+    assert len(Ledger()) == 4
+
+
+@pytest.mark.parametrize("spec", [RIDGE, FOREST])
+def test_serial_threads_and_processes_give_the_same_bits(study, tmp_path, spec):
+    walks = [
+        walk_forward(spec, **{**study, "ledger": tmp_path / f"{how}.sqlite"}, how=how, workers=2)
+        for how in ("serial", "threads", "processes")
+    ]
+    assert [walk.computed for walk in walks] == [4, 4, 4]
+    assert len({walk.scores.fingerprint for walk in walks}) == 1
+    measures = [walk.folds.drop(columns="seconds") for walk in walks]
+    pd.testing.assert_frame_equal(measures[0], measures[1], check_exact=True)
+    pd.testing.assert_frame_equal(measures[0], measures[2], check_exact=True)
+
+
+def test_a_network_gives_the_same_bits_one_by_one_and_on_threads(study, tmp_path):
+    spec = ModelSpec("mlp", {"epochs": 2, "hidden": (64,), "batch_size": 512})
+    walks = [
+        walk_forward(spec, **{**study, "ledger": tmp_path / f"{how}.sqlite"}, how=how, workers=2)
+        for how in ("serial", "threads")
+    ]
+    assert walks[0].computed == walks[1].computed == 4
+    assert walks[0].scores == walks[1].scores
+
+
+def test_nothing_is_computed_twice_and_what_is_read_is_bit_equal(study):
+    first = walk_forward(FOREST, **study)
+    again = walk_forward(FOREST, **study)
+    assert (first.computed, again.computed) == (4, 0)
+    assert first.scores == again.scores
+    pd.testing.assert_frame_equal(first.folds, again.folds, check_exact=True)
+    pd.testing.assert_series_equal(first.overall, again.overall, check_exact=True)
+    rows = study["ledger"].rows()
+    assert len(rows) == 4
+    assert sorted(asked["fold"] for asked in rows["study"]) == [1, 2, 3, 4]
+    assert {ModelSpec.from_json(json.dumps(s["spec"])) for s in rows["study"]} == {FOREST}
+
+
+def test_whatever_a_number_comes_from_is_part_of_its_key(study, monkeypatch):
+    walk_forward(RIDGE, **study)
+    features, label = study["features"], study["label"]
+    moved = label.values.copy()
+    moved[0, 0, 0] += 1e-9
+    changes = [
+        {"spec": ModelSpec("ridge", {"alpha": 2.0})},
+        {"spec": ModelSpec("ridge", seed=1)},
+        {"features": features.rename({"f0": "g"})},
+        {"label": label.like(moved, label.fields)},
+        {"splits": WalkForward(folds=4, embargo=1)},
+    ]
+    for change in changes:
+        assert walk_forward(**{"spec": RIDGE, **study, **change}).computed == 4, change
+    monkeypatch.setattr(walk_module, "_package_version", lambda: {"numpy": "9.9"})
+    assert walk_forward(RIDGE, **study).computed == 4
+    assert len(study["ledger"]) == 7 * 4
+
+
+def test_the_version_of_the_package_follows_its_sources(tmp_path, monkeypatch):
+    version = walk_module._package_version.__wrapped__
+    assert version() == version()
+    copy = tmp_path / "workbench"
+    for folder in ("models", "evaluate"):
+        (copy / folder).mkdir(parents=True)
+        for path in (Path(walk_module.__file__).parent.parent / folder).glob("*.py"):
+            (copy / folder / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr(walk_module, "__file__", str(copy / "evaluate" / "walk.py"))
+    before = version()
+    (copy / "models" / "linear.py").write_text("changed")
+    assert version() != before
+
+
+def test_a_model_of_the_notebook_that_is_edited_is_computed_again(study, monkeypatch):
+    def define(constant):
+        class Constant(RegressorMixin, BaseEstimator):
+            def fit(self, X, y):
+                return self
+
+            def predict(self, X):
+                return np.full(len(X), constant) if constant == 1 else np.full(len(X), 2.0) + 0
+
+        class Other(Constant):
+            def predict(self, X):
+                return np.full(len(X), 3.0)
+
+        kind = Constant if constant == 1 else Other
+
+        @model("mine", params=(Param("a", 1.0, doc="any"),))
+        def mine(params, seed):
+            """A constant. Source: nobody, 2020."""
+            return kind()
+
+    monkeypatch.setattr(models, "_things", dict(models._things))
+    define(1)
+    spec = ModelSpec("mine")
+    assert walk_forward(spec, **study).computed == 4
+    assert walk_forward(spec, **study).computed == 0
+    del models._things["mine"]
+    define(2)
+    assert walk_forward(spec, **study).computed == 4
+    assert walk_forward(spec, **study, how="processes", workers=2).computed == 0
+
+
+def test_no_score_depends_on_what_comes_after_it(study, tmp_path):
+    """Garbage from row 100 on moves no score before it; a label knows the three rows after its own."""
+    features, label = study["features"], study["label"]
+    before = walk_forward(RIDGE, **study).scores.plane("score")
+    X, y = features.values.copy(), label.values.copy()
+    X[:, 100:] = 1e6 * np.random.default_rng(9).standard_normal(X[:, 100:].shape)
+    y[0, 97:] = np.where(np.isnan(y[0, 97:]), NAN, -1e6)
+    study |= {"features": features.like(X, features.fields), "label": label.like(y, label.fields)}
+    after = walk_forward(RIDGE, **study).scores.plane("score")
+    np.testing.assert_array_equal(before[:100], after[:100])
+    assert (before[128:] != after[128:]).all()
+
+
+def test_trials_are_the_distinct_models_and_features_tried_on_the_label(study):
+    assert walk_forward(RIDGE, **study).trials == 1
+    assert walk_forward(RIDGE, **{**study, "splits": WalkForward(folds=2)}).trials == 1
+    assert walk_forward(RIDGE.replace(alpha=3.0), **study).trials == 2
+    fewer = study["features"].select(fields=["f0"])
+    assert walk_forward(RIDGE, **{**study, "features": fewer}).trials == 3
+    features, label = panels(rows=160, symbols=5, seed=9)
+    assert walk_forward(RIDGE, **{**study, "features": features, "label": label}).trials == 1
+
+
+def test_models_are_compared_beside_baselines_on_one_run(study):
+    steps = []
+    table = compare([RIDGE, RIDGE.replace(alpha=9.0), RIDGE], **study, progress=lambda *step: steps.append(step))
+    assert table.index.tolist() == ["ridge", "ridge(alpha=9.0)", "zero", "last_value"]
+    assert table["baseline"].tolist() == [False, False, True, True]
+    assert len(steps) == 16
+    assert steps[-1][:2] == (16, 16)
+    assert {name for _, _, name in steps} >= {"ridge(alpha=9.0), fold 1 of 4", "zero, fold 4 of 4"}
+    assert table.loc["zero", "r2"] == 0.0
+    assert table.loc["zero", ["ic", "rank_ic", "hit_rate"]].isna().all()
+    assert table["samples"].min() == table["samples"].max() > 0
+    walk = walk_forward(RIDGE, **study)
+    assert walk.computed == 0
+    assert table.loc["ridge", "ic"] == walk.overall["ic"]
+    assert compare(RIDGE, **study, baselines=()).index.tolist() == ["ridge"]
+
+
+def test_it_shows_itself_without_scripts(study):
+    walk = walk_forward(RIDGE.replace(alpha=2.5), **study)
+    assert repr(walk).startswith("<Walk of ridge(alpha=2.5) on forward_return: 4 folds, ic 0.")
+    page = walk._repr_html_()
+    assert "ridge(alpha=2.5)" in page
+    assert "overall" in page
+    assert f"{walk.overall['ic']:.4f}" in page
+    assert "<script" not in page
+    assert "nan" not in page.lower()
+
+
+class Sometimes(RegressorMixin, BaseEstimator):
+    """Predicts 0, but fails once as many samples are there as `limit`."""
+
+    def __init__(self, limit=1000, kind="raise"):
+        self.limit, self.kind = limit, kind
+
+    def fit(self, X, y):
+        self.large_ = len(X) >= self.limit
+        if self.large_ and self.kind == "raise":
+            raise FloatingPointError("singular")
+        return self
+
+    def predict(self, X):
+        if self.large_:
+            return np.full(len(X), NAN) if self.kind == "nan" else np.zeros(3)
+        return np.zeros(len(X))
+
+
+@pytest.mark.parametrize("how", ["serial", "threads"])
+def test_a_fold_that_fails_is_named_and_the_others_are_kept(study, monkeypatch, how):
+    monkeypatch.setattr(models, "_things", dict(models._things))
+    params = (Param("limit", 1000, doc="samples"), Param("kind", "raise", doc="how it fails"))
+
+    @model("sometimes", params=params)
+    def sometimes(params, seed):
+        """Fails on large samples. Source: nobody, 2020."""
+        return Sometimes(**params)
+
+    third = walk_forward(ModelSpec("sometimes"), **study).folds["samples"][3]
+    for kind, said in (
+        ("raise", "FloatingPointError: singular"),
+        ("nan", "are not finite"),
+        ("short", r"shape \(3,\)"),
+    ):
+        spec = ModelSpec("sometimes", {"limit": int(third), "kind": kind})
+        before = len(study["ledger"])
+        with pytest.raises(TaskError, match=f"^sometimes.*, fold 3 of 4 failed: .*{said}"):
+            walk_forward(spec, **study, how=how, workers=1)
+        assert len(study["ledger"]) == before + 2
+
+
+def test_a_walk_that_is_cancelled_goes_on_where_it_stopped(study):
+    cancel = CancelToken()
+
+    def stop(done, total, name):
+        if done == 2:
+            cancel.cancel()
+
+    with pytest.raises(Cancelled, match="after 2 of 4"):
+        walk_forward(FOREST, **study, how="serial", cancel=cancel, progress=stop)
+    created = study["ledger"].rows()["created"].tolist()
+    assert len(created) == 2
+    walk = walk_forward(FOREST, **study)
+    assert walk.computed == 2
+    assert study["ledger"].rows()["created"].tolist()[:2] == created
+
+
+def test_bad_input_is_named(study):
+    features = study["features"]
+
+    def walk(**change):
+        return walk_forward(**{"spec": RIDGE, **study, **change})
+
+    with pytest.raises(ParameterError, match="expected a ModelSpec.*\n.*ModelSpec"):
+        walk(spec="ridge")
+    with pytest.raises(ParameterError, match="features are a DataFrame"):
+        walk(features=features["f0"])
+    with pytest.raises(DataError, match="differ in time or symbols"):
+        walk(features=features.rows(1))
+    with pytest.raises(DataError, match="differ in time or symbols"):
+        walk(features=features.select(symbols=["S0"]))
+    infinite = features.values.copy()
+    infinite[2, 50, 3] = np.inf
+    with pytest.raises(DataError, match=r"feature f2 of S3 at 2015-03-12.*infinite \(1 such"):
+        walk(features=features.like(infinite, features.fields))
+    empty = features.values.copy()
+    empty[1] = NAN
+    with pytest.raises(DataError, match="no sample has all 4 features; always missing: f1"):
+        walk(features=features.like(empty, features.fields))
+    late = features.values.copy()
+    late[:, :40] = NAN
+    with pytest.raises(DataError, match="fold 1 of 4.*has no sample to train on where all features are there"):
+        walk(features=features.like(late, features.fields))
+    gone = features.values.copy()
+    gone[:, 60:100] = NAN
+    with pytest.raises(DataError, match="fold 2 of 4.*has no sample to score"):
+        walk(features=features.like(gone, features.fields))
+    with pytest.raises(ParameterError, match="how='thread'"):
+        walk(how="thread")
+    assert len(study["ledger"]) == 0
+
+
+def test_a_panel_in_single_precision_is_walked_in_double(study):
+    features, label = (study[name].astype(np.float32) for name in ("features", "label"))
+    walk = walk_forward(RIDGE, **{**study, "features": features, "label": label})
+    assert walk.scores.dtype == np.float64
+    assert walk.overall["ic"] == pytest.approx(walk_forward(RIDGE, **study).overall["ic"], abs=1e-4)
+
+
+# ---------------------------------------------------------------------- killed
+
+
+def start(path, how="threads"):
+    """The script that walks, in a process of its own."""
+    command = [sys.executable, "-W", "error", str(Path(__file__).with_name("kill_walk.py")), str(path), how]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process) -> dict:
+    said, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return json.loads(said.splitlines()[-1])
+
+
+def test_a_walk_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_path):
+    draw = np.random.default_rng(2026)
+    path = tmp_path / "killed.sqlite"
+    undisturbed = start(tmp_path / "undisturbed.sqlite", "serial")
+    kept: dict[str, pd.Timestamp] = {}
+    for folds in draw.permutation(3):  # folds that end for sure before the kill; it comes within one
+        process = start(path)
+        for _ in range(1 + folds):
+            assert process.stdout.readline()
+        time.sleep(draw.uniform(0.0, 0.15))
+        process.kill()
+        process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+        rows = Ledger(path).rows()
+        created = dict(zip(rows["key"], rows["created"], strict=True))
+        assert len(created) == len(rows) >= folds
+        assert kept.items() <= created.items()  # what was there stands there, untouched
+        kept = created
+    assert 0 < len(kept) < FOLDS
+    last = finish(start(path))
+    rows = Ledger(path).rows()
+    created = dict(zip(rows["key"], rows["created"], strict=True))
+    assert last["computed"] == FOLDS - len(kept)
+    assert sorted(study["fold"] for study in rows["study"]) == list(range(1, FOLDS + 1))
+    assert kept.items() <= created.items()
+    assert last["scores"] == finish(undisturbed)["scores"]
+    whole = Ledger(tmp_path / "undisturbed.sqlite").rows()
+    by_key = [frame.set_index("key")["outcome"].to_dict() for frame in (rows, whole)]
+    assert by_key[0] == by_key[1]
+
+
+def test_two_processes_that_walk_the_same_at_once_keep_each_cell_once(tmp_path):
+    both = [start(tmp_path / "shared.sqlite") for _ in range(2)]
+    said = [finish(process) for process in both]
+    assert said[0]["scores"] == said[1]["scores"]
+    rows = Ledger(tmp_path / "shared.sqlite").rows()
+    assert sorted(study["fold"] for study in rows["study"]) == list(range(1, FOLDS + 1))

@@ -1,0 +1,274 @@
+"""Exported notebooks as a reader sees them: in a browser with the network cut."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from browser import chromium, opened
+from bs4 import BeautifulSoup
+from nbformat import v4 as nbf
+from nbformat import write
+
+from workbench.report import report
+
+ROOT = Path(__file__).parent.parent
+ARTIFACTS = ROOT / "artifacts"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+SETUP = """
+import sys
+import numpy as np, pandas as pd
+from workbench.report import candles, drawdown, equity, folds, heatmap, lines
+rng = np.random.default_rng(0)
+time = pd.date_range('2000-03-01', periods=3000, freq='B', tz='UTC')
+returns = pd.DataFrame(rng.normal(4e-4, .015, (3000, 5)), time, ['AAPL', 'IBM', 'MSFT', 'GOOG', 'FB'])
+price = (1 + returns).cumprod() * 100
+price.tail()
+"""
+BARS = """
+close = price['AAPL']
+bars = pd.DataFrame(dict(open=close.shift().fillna(100), close=close, volume=rng.integers(1e6, 9e6, 3000)))
+ends = bars[['open', 'close']]
+bars = bars.assign(high=ends.max(axis=1) * 1.01, low=ends.min(axis=1) * .99)
+candles(bars.tail(250), title='AAPL')
+"""
+TWIN = """
+import ipywidgets
+class Twin(ipywidgets.IntSlider):
+    def _repr_mimebundle_(self, **kw):
+        return {**super()._repr_mimebundle_(**kw), 'text/html': '<p id="twin">a static twin</p>'}
+Twin()
+"""
+FOREIGN = """
+import plotly.express as px
+px.scatter(x=rng.normal(size=200), y=rng.normal(size=200), color=list('ab') * 100, title='Foreign')
+"""
+REMOTE = """
+from IPython.display import HTML, Javascript, Markdown, display
+display(Markdown('![pic](https://remote.invalid/p.png) <script src="https://remote.invalid/x.js"></script>'))
+display(Javascript('window.ran = 1'))
+HTML('<style>@import url("https://remote.invalid/f.css"); .q {background: url(//remote.invalid/b)}</style>'
+     '<link rel="stylesheet" href="https://remote.invalid/s.css"><iframe src="https://remote.invalid/"></iframe>'
+     '<p id="styled" style="background: url(https://remote.invalid/c.png)">styled</p>'
+     '<table border="1" class="dataframe"><tr><th>day</th><td>2001-02-03 00:00:00+00:00</td></tr></table>')
+"""
+INTRO = r"""# Does <em>momentum</em> pay, after "costs" & slippage?
+
+Maths inline $r_t = p_t / p_{t-1} - 1$ and displayed:
+
+$$\mathrm{IC}_t = \frac{\mathrm{cov}(s_t, r_{t+1})}{\sigma(s_t)\,\sigma(r_{t+1})}$$
+
+\begin{aligned}a &= b < c\end{aligned} and broken $\left( x$ too. ![local](dot.svg) ![lost](https://remote.invalid/m.png)
+
+<details>
+<summary>more</summary>
+
+Inner text and <img src="dot.svg" alt="dot">.
+
+</details>
+"""
+CELLS = [
+    INTRO,
+    "## Prices",
+    SETUP,
+    "lines(price, title='Growth of 100', y='USD', log=True)",
+    BARS,
+    "## Models",
+    "folds(pd.DataFrame({'test_start': time[::300], 'ic': rng.normal(.02, .03, 10)}))",
+    "heatmap(returns.corr(), title='Correlation of daily returns')",
+    "pd.DataFrame(rng.normal(size=(6, 40)), columns=[f'feature_{i}' for i in range(40)])",
+    "## Account",
+    "account = (1 + returns.mean(axis=1)).cumprod()\nequity(account)",
+    "drawdown(account / account.cummax() - 1)",
+    "print('x' * 400, '<b>not bold</b>')\nprint('to stderr', file=sys.stderr)",
+    "from tqdm import tqdm\nfor _ in tqdm(range(3)): pass",
+    "1 / 0",
+    TWIN,
+    "ipywidgets.IntSlider(3)",
+    FOREIGN,
+    "px.choropleth(locations=['USA'])",
+    REMOTE,
+    "## Prices",
+]
+FIGURES = 7
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    cells = [nbf.new_markdown_cell(c) if c.startswith("#") else nbf.new_code_cell(c.strip()) for c in CELLS]
+    next(c for c in cells if c.source == "1 / 0").metadata["tags"] = ["raises-exception"]
+    metadata = {"kernelspec": {"name": "not-installed", "display_name": "x", "language": "python"}}
+    write(nbf.new_notebook(cells=cells, metadata=metadata), folder / "all.ipynb")
+    svg = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><circle r="9"/></svg>'
+    (folder / "dot.svg").write_text(svg)
+    return report(folder / "all.ipynb", folder / "all.html", progress=False)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as running:
+        yield running
+
+
+# What is wrong with each figure of the page, with each box that clips, and with the page as a whole.
+LOOK = """() => {
+  const wrong = [], name = (box) => box.dataset.figure;
+  for (const box of document.querySelectorAll(".figure")) {
+    const svg = box.querySelector("svg.main-svg"), size = svg ? svg.getBoundingClientRect() : null;
+    if (!box.classList.contains("js-plotly-plot")) wrong.push(`figure ${name(box)} is not drawn`);
+    else if (!size || size.width < 200 || size.height < 100) wrong.push(`figure ${name(box)} is flat`);
+    else if (!box.querySelector(".mlayer path, .mlayer image"))
+      wrong.push(`figure ${name(box)} is blank`);
+    else if (box.scrollWidth > box.clientWidth + 1) wrong.push(`figure ${name(box)} is clipped`);
+  }
+  const page = document.documentElement;
+  if (page.scrollWidth > innerWidth) wrong.push(`the page is ${page.scrollWidth} wide in ${innerWidth}`);
+  for (const tag of document.querySelectorAll("main p, main h1, main h2, main li")) {
+    const box = tag.getBoundingClientRect();
+    if (box.width && (box.left < 0 || box.right > innerWidth)) wrong.push(`cut off: ${tag.textContent}`);
+  }
+  return wrong;
+}"""
+# The least contrast of text to paper, of body text, code, tables and figures, by WCAG 2.1.
+CONTRAST = """() => {
+  const parse = (c) => c.match(/[\\d.]+/g).map(Number);
+  const light = (c) => parse(c).slice(0, 3).map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const paper = light(getComputedStyle(document.documentElement).backgroundColor);
+  const least = {};
+  const text = "main p, main h1, main h2, main td, main th, .highlight span, pre, dt, dd, nav a, button";
+  for (const tag of document.querySelectorAll(text + ", .mark, .figure text")) {
+    if (tag.closest(".hm, .heatmaplayer")) continue;
+    const style = getComputedStyle(tag), svg = tag instanceof SVGElement;
+    const ink = light(svg ? style.fill : style.color);
+    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
+    const kind = svg ? "figure" : tag.className || tag.tagName;
+    least[kind] = Math.min(least[kind] || 21, ratio);
+  }
+  return least;
+}"""
+
+BEGUN = """() => performance.getEntriesByName("first-contentful-paint")[0].startTime
+  < performance.getEntriesByName("figures-begun")[0].startTime"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_a_page_is_whole_and_readable_with_the_network_cut(exported, browser, width, scheme):
+    assert exported.stat().st_size < 3_000_000
+    with opened(browser, exported, width=width, scheme=scheme) as (page, seen):
+        assert page.locator(".figure").count() == FIGURES
+        assert page.evaluate(LOOK) == []
+        too_faint = {kind: r for kind, r in page.evaluate(CONTRAST).items() if r < 4.5}
+        assert too_faint == {}
+        # The text stands before the figures are inflated.
+        assert page.evaluate(BEGUN)
+        keep(page, f"export_{width}_{scheme}")
+    assert (seen.requests, seen.console) == ([], [])
+
+
+def keep(page, name: str) -> None:
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=str(ARTIFACTS / f"{name}.png"), full_page=True)
+
+
+@pytest.mark.browser
+def test_buttons_fold_code_and_turn_the_theme_and_paper_is_white(exported, browser):
+    with opened(browser, exported) as (page, seen):
+        color = "document.querySelector('.figure .gtitle').style.fill"
+        paper = "getComputedStyle(document.documentElement).backgroundColor"
+        first = page.evaluate(f"[{color}, {paper}]")
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_function(f"{color} !== {first[0]!r}")
+        assert page.evaluate(paper) != first[1]
+        page.emulate_media(color_scheme="light")
+        page.wait_for_function(f"{color} === {first[0]!r}")
+
+        page.locator("#theme").click()
+        page.wait_for_function(f"{color} !== {first[0]!r}")
+        assert page.evaluate(paper) != first[1]
+        assert page.evaluate(LOOK) == []
+        keep(page, "export_toggled")
+        page.locator("#theme").click()
+        page.wait_for_function(f"{color} === {first[0]!r}")
+
+        code = page.locator("details.source .highlight")
+        assert code.first.is_visible()
+        page.locator("#fold").click()
+        assert not any(code.nth(i).is_visible() for i in range(code.count()))
+        assert page.locator("details.source .first").nth(1).is_visible()
+        keep(page, "export_folded")
+        page.locator("#fold").click()
+        assert code.first.is_visible()
+
+        assert len(page.pdf(format="A4")) > 50_000
+        page.emulate_media(media="print")
+        assert page.evaluate(paper) == "rgb(255, 255, 255)"
+    assert (seen.requests, seen.console) == ([], [])
+
+
+@pytest.mark.browser
+def test_without_javascript_the_numbers_stand_in_for_the_figures(exported, browser):
+    with opened(browser, exported, javascript=False) as (page, seen):
+        table = page.locator(".figure table").first
+        assert table.is_visible()
+        assert "Growth of 100" in table.inner_text()
+        assert "3,000" in table.inner_text()
+        assert not page.locator("#fold").is_visible()
+        assert page.locator(".highlight").first.is_visible()
+        keep(page, "export_without_javascript")
+    assert seen.requests == []
+
+
+def test_a_page_holds_nothing_that_would_be_fetched(exported):
+    text = exported.read_text(encoding="utf-8")
+    page = BeautifulSoup(text, "html.parser")
+    loading = page.find_all(src=True) + page.find_all(["link", "object", "embed", "iframe", "base"])
+    assert loading
+    assert [tag for tag in loading if not tag["src"].startswith("data:")] == []
+    styles = [tag.string for tag in page.find_all("style")] + [tag["style"] for tag in page.find_all(style=True)]
+    assert [style for style in styles if re.search(r"@import|//", style)] == []
+    assert "default-src 'none'" in page.find("meta", attrs={"http-equiv": True})["content"]
+    assert text.count('id="plotly"') == 1
+    assert text.count("not part of this file") == 4
+
+
+def test_each_output_lives_on_in_the_form_that_lasts(exported):
+    text = exported.read_text(encoding="utf-8")
+    assert "<title>Does momentum pay, after &#34;costs&#34; &amp; slippage?</title>" in text
+    assert "Does <em>momentum</em> pay" in text
+    assert "<details>\n<summary>more</summary>" in text
+    assert '<p id="twin">a static twin</p>' in text
+    assert "A widget; it lives in JupyterLab only. <code>IntSlider(value=3)</code>" in text
+    assert "<frac" not in text
+    assert "<mfrac>" in text
+    assert r"\begin{aligned}a &amp;= b &lt; c\end{aligned}" in text
+    assert r"$\left( x$" in text
+    assert "&lt;b&gt;not bold&lt;/b&gt;" in text
+    assert "3/3 [" not in text
+    assert "ZeroDivisionError" in text
+    assert "choropleth needs maps from the network" in text
+    assert "<td>2001-02-03</td>" in text
+    assert 'id="Prices"' in text
+    assert 'id="Prices-2"' in text
+    assert text.count('src="data:image/svg+xml;base64,') == 2
+    assert 'download="all.ipynb"' in text
+    for fact in ("all.ipynb", "pandas 3", "Python 3", "SHA-256"):
+        assert fact in text.partition('id="how-this-was-made"')[2]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+def test_our_notebooks_are_whole_and_readable(notebook, browser):
+    made = report(notebook, ROOT / "reports" / f"{notebook.stem}.html", progress=False)
+    assert made.stat().st_size < 3_000_000
+    for width, scheme in ((1280, "light"), (1920, "dark")):
+        with opened(browser, made, width=width, scheme=scheme) as (page, seen):
+            assert page.evaluate(LOOK) == []
+            keep(page, f"{notebook.stem}_{width}_{scheme}")
+        assert (seen.requests, seen.console) == ([], [])

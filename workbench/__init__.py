@@ -1,0 +1,67 @@
+"""workbench: from raw bars to a shared report, in one notebook. A Panel goes in and a Panel comes out.
+
+>>> import workbench as wb
+>>> prices = wb.load("us-tech").adjusted()
+>>> wb.indicators.rsi(prices["close"], window=14)
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+
+# Every public name and the module that it lives in; nothing is imported before it is asked for.
+_HOMES = {
+    "Ledger": "ledger",
+    "ModelSpec": "models",
+    "Panel": "panel",
+    "Recipe": "features",
+    "WalkForward": "evaluate",
+    "WorkbenchError": "errors",
+    "backtest": "backtest",
+    "compare": "evaluate",
+    "feature": "features",
+    "field": "features",
+    "forward_return": "labels",
+    "forward_sign": "labels",
+    "load": "sources",
+    "report": "report",
+    "stream": "indicators",
+    "tear_sheet": "report",
+    "walk_forward": "evaluate",
+    "weights_from_scores": "backtest",
+}
+_MODULES = ("evaluate", "features", "indicators", "labels", "models", "sources")
+
+__all__ = sorted([*_HOMES, *_MODULES])
+
+
+def __getattr__(name: str):
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+class _Face(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Python puts an imported module here under its own name; where a public function bears it, that goes before.
+        if isinstance(value, ModuleType) and _HOMES.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Face
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+def load_ipython_extension(shell) -> None:
+    """Let errors of workbench show as one line with a hint; the traceback is one click, or ``%tb``, away."""
+    from .errors import show_in
+
+    show_in(shell)

@@ -1,0 +1,75 @@
+"""``python -m workbench lab | report | install | doctor``: the same as the Makefile's, by hand."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import sys
+from pathlib import Path
+
+from . import install
+from .errors import WorkbenchError
+
+TOUR = Path("notebooks") / "00_tour.ipynb"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    top = argparse.ArgumentParser(prog="python -m workbench", description=__doc__.partition(":")[2].strip())
+    top.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = top.add_subparsers(dest="command", metavar="command")
+    lab = commands.add_parser(
+        "lab",
+        help="open JupyterLab on a notebook, with the workbench kernel",
+        epilog="every other option is handed to JupyterLab: --no-browser, --port=9999",
+    )
+    lab.add_argument("notebook", nargs="?", help=f"by default {TOUR}, where there is one")
+    report = commands.add_parser("report", help="run a notebook and write it as one offline HTML file")
+    report.add_argument("notebook", help="the notebook to run; it is not changed")
+    report.add_argument("-o", "--output", help="the file to write; by default reports/NAME.html")
+    report.add_argument("-q", "--quiet", action="store_true", help="show no progress bar")
+    kernel = commands.add_parser("install", help="write the kernelspec that notebooks start from")
+    where = kernel.add_mutually_exclusive_group()
+    where.add_argument("--user", action="store_true", help="for every JupyterLab of this user")
+    where.add_argument("--prefix", help="into PREFIX/share/jupyter; by default into this environment")
+    commands.add_parser("doctor", help="say what is installed, what is missing and how to get it")
+    return top
+
+
+def run(arguments: argparse.Namespace, others: list[str]) -> int:
+    """Carry out one command; gives back the exit code."""
+    if arguments.version:
+        print(importlib.metadata.version("workbench"))
+    elif arguments.command == "lab":
+        install.lab(arguments.notebook or (TOUR if TOUR.is_file() else None), others)
+    elif arguments.command == "report":
+        from .report.export import report
+
+        print(report(arguments.notebook, arguments.output, progress=not arguments.quiet))
+    elif arguments.command == "install":
+        folder = install.install_kernelspec(user=arguments.user, prefix=arguments.prefix)
+        print(f"kernelspec written to {folder}")
+    elif arguments.command == "doctor":
+        findings = install.doctor()
+        print(install.table(findings))
+        return int(any(f.required and not f.ok for f in findings))
+    else:
+        parser().print_help()
+        return 2
+    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse `argv` and run it: 0 when it worked, 1 when workbench refused, 2 when the call was wrong."""
+    arguments, others = parser().parse_known_args(argv)
+    if others and arguments.command != "lab":
+        parser().error(f"unrecognized arguments: {' '.join(others)}")
+    try:
+        return run(arguments, others)
+    except WorkbenchError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

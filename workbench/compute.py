@@ -1,0 +1,277 @@
+"""Runs named tasks: one after another, on threads or on processes; knows nothing of what they compute.
+
+The seam is joblib's parallel backend. ``how="threads"`` always stays inside this process, so that tasks may
+write into memory they share; ``how="processes"`` goes to the backend of an outer ``joblib.parallel_config``
+(Dask, Celery, ...) where there is one, and to loky where there is none.
+
+Every task has one BLAS and one OpenMP thread to itself: sums are then made in the same order however the
+tasks are run, and serial, threads and processes give the same bits.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing, contextmanager
+
+import joblib
+from joblib.parallel import get_active_backend
+from threadpoolctl import ThreadpoolController
+
+from .errors import Cancelled, ParameterError, TaskError, UnknownNameError, WorkbenchError
+
+HOWS = ("threads", "serial", "processes")
+
+
+class CancelToken:
+    """A flag that stops long work between two of its tasks; may be set from any thread.
+
+    Examples
+    --------
+    >>> stop = CancelToken()
+    >>> stop.cancel()
+    >>> stop.cancelled
+    True
+    """
+
+    def __init__(self):
+        self._event = threading.Event()
+
+    def cancel(self) -> None:
+        """Ask for the stop; asking twice is the same as asking once."""
+        self._event.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the stop was asked for."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise `Cancelled` if the stop was asked for."""
+        if self.cancelled:
+            raise Cancelled("cancelled", hint="what was finished is kept")
+
+
+def run(
+    tasks: Iterable[tuple],
+    *,
+    how: str = "threads",
+    workers: int | None = None,
+    progress: bool | Callable[[int, int, str], object] | None = None,
+    cancel: CancelToken | None = None,
+    done: Callable[[str, object], object] | None = None,
+) -> list:
+    """Run every task and return the results in the order of the tasks.
+
+    Parameters
+    ----------
+    tasks : iterable of tuple
+        Each ``(name, function, *arguments)``. The name is what messages and progress call it.
+    how : {"threads", "serial", "processes"}, default "threads"
+        "threads" shares memory; "processes" pickles functions, arguments and results (arrays above 1 MB are
+        memory-mapped) and honours the backend of an outer ``joblib.parallel_config``.
+    workers : int, optional
+        Tasks at once. Default: that of an outer ``joblib.parallel_config``, else one a CPU; within a task of
+        another run 1.
+    progress : bool or callable, optional
+        True draws a tqdm bar; a callable is called as ``progress(done, total, name)``.
+    cancel : CancelToken, optional
+        Looked at before each task: tasks that run are finished, the others are not begun.
+    done : callable, optional
+        Called as ``done(name, result)`` in the calling thread as each task finishes, in order of finishing.
+
+    Returns
+    -------
+    list
+        One result a task.
+
+    Raises
+    ------
+    TaskError
+        A task raised, or its worker process died; the message names the task and the cause is chained. Tasks
+        that were running are finished, and `done` is called for them, before it is raised.
+    Cancelled
+        `cancel` was set; `done` was called for all that had finished.
+    """
+    tasks = [_checked(task) for task in tasks]
+    if how not in HOWS:
+        raise ParameterError(f"how={how!r} is not a way to run", hint=UnknownNameError.of("way to run", how, HOWS).hint)
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ParameterError(f"workers={workers!r} is not a number of workers", hint="give an int >= 1, or None")
+    cancel = cancel or CancelToken()
+    # `halt` is also set by a failed task and by an interrupt, which must not touch the caller's token
+    halt = threading.Event()
+    results, finished, failed = [None] * len(tasks), 0, {}
+    outcomes = closing(_outcomes(tasks, how, workers, lambda: halt.is_set() or cancel.cancelled))
+    with _reporter(progress, len(tasks)) as report, _one_thread_each(), _quiet(), outcomes as ended:
+        for index, value, error in ended:
+            name = tasks[index][0]
+            if error is not None:
+                failed[index] = error
+                halt.set()
+                continue
+            results[index] = value
+            finished += 1
+            if done is not None:
+                done(name, value)
+            report(finished, name)
+    if failed:
+        _raise(tasks, failed)
+    if finished < len(tasks):
+        raise Cancelled(
+            f"cancelled after {finished} of {len(tasks)} tasks",
+            hint="what was finished is kept; run again to resume",
+        )
+    return results
+
+
+def _checked(task: tuple) -> tuple:
+    if not isinstance(task, tuple) or len(task) < 2 or not isinstance(task[0], str) or not callable(task[1]):
+        raise ParameterError(f"{task!r} is not a task", hint="a task is (name, function, *arguments)")
+    return task
+
+
+def _outcomes(tasks, how, workers, halted) -> Iterator[tuple[int, object, BaseException | None]]:
+    """(index, value, error) of each task as it finishes, without those that `halted` kept from beginning."""
+    shared = how == "threads"
+    workers = _workers(workers)
+    if how == "serial" or (shared and 1 in (workers, len(tasks))):
+        for index, task in enumerate(tasks):
+            if halted():
+                return
+            yield _attempt(index, task[1], task[2:])
+        return
+    begun: set[int] = set()
+
+    def calls():
+        for index, task in enumerate(tasks):
+            if halted():
+                return
+            begun.add(index)
+            yield joblib.delayed(_attempt)(index, task[1], task[2:], halted if shared else None)
+
+    hints = {"require": "sharedmem"} if shared else {"prefer": "processes", "pre_dispatch": "n_jobs"}
+    pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **hints)
+    seen: set[int] = set()
+    outcomes = pool(calls())
+    try:
+        for outcome in outcomes:
+            if outcome is not None:
+                seen.add(outcome[0])
+                yield outcome
+    except BrokenProcessPool as error:
+        lost = ", ".join(repr(tasks[i][0]) for i in sorted(begun - seen))
+        raise TaskError(
+            f"a worker process died; unfinished: {lost}",
+            hint="mostly for want of memory: use fewer workers, or how='threads'",
+        ) from error
+    finally:
+        outcomes.close()
+
+
+def _attempt(index, call, args, halted=None):
+    """Run one task where a worker is; an error is a result, so that what else runs is finished and kept."""
+    if halted is not None and halted():
+        return None
+    # within the caller's process its BLAS is limited already; OpenMP counts for each thread apart
+    api = None if halted is None else "openmp"
+    try:
+        with _thread_pools().limit(limits=1, user_api=api):
+            return index, call(*args), None
+    except Exception as error:
+        return index, None, _portable(error) if halted is None else error
+
+
+def _portable(error: Exception) -> Exception:
+    """`error` fit to cross a process boundary: it carries its traceback as a note, and unpickles."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception as reason:
+        original, error = error, RuntimeError(f"{type(error).__name__}: {error}")
+        error.add_note(f"(stands for a {type(original).__name__} that can't be pickled: {reason})")
+    error.add_note(f"in the worker:\n{trace}")
+    return error
+
+
+def _raise(tasks, failed: dict[int, Exception]):
+    """Raise the failure of the first task, in the order of the tasks, that has one."""
+    index = min(failed)
+    error = failed[index]
+    if isinstance(error, Cancelled):
+        raise error
+    others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+    said = error.message if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
+    hint = error.hint if isinstance(error, WorkbenchError) else None
+    raise TaskError(f"{tasks[index][0]} failed{others}: {said}", hint=hint) from error
+
+
+def _workers(workers: int | None) -> int:
+    """How many tasks at once; a run within a task of another run gets one, as the CPUs are taken."""
+    if workers is not None:
+        return workers
+    backend, outer = get_active_backend()
+    if outer is not None:
+        return outer
+    return 1 if getattr(backend, "nesting_level", 0) else -1
+
+
+_limit = threading.Lock()
+_limited = {"by": 0, "blas": None}
+_scanned: tuple[int, ThreadpoolController] | None = None
+
+
+def _thread_pools() -> ThreadpoolController:
+    """The BLAS and OpenMP libraries of this process; looked up anew (4 ms) once more modules are imported."""
+    global _scanned
+    modules = len(sys.modules)
+    if _scanned is None or _scanned[0] != modules:
+        _scanned = (modules, ThreadpoolController())
+    return _scanned[1]
+
+
+@contextmanager
+def _one_thread_each():
+    """One BLAS thread, for the whole process: the first run sets it, the last one to end puts it back."""
+    with _limit:
+        _limited["by"] += 1
+        if _limited["by"] == 1:
+            _limited["blas"] = _thread_pools().limit(limits=1, user_api="blas")
+    try:
+        yield
+    finally:
+        with _limit:
+            _limited["by"] -= 1
+            if _limited["by"] == 0:
+                _limited.pop("blas").restore_original_limits()
+
+
+@contextmanager
+def _quiet():
+    """Without joblib's warnings of an early exit that was asked for, and of a worker that it starts afresh.
+
+    The latter comes from its managing thread: where warnings are errors it would end that thread, and hang.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"joblib\.")
+        yield
+
+
+@contextmanager
+def _reporter(progress, total: int):
+    """A function ``(finished, name)`` that shows how far a run is."""
+    if progress is True:
+        with warnings.catch_warnings():  # tqdm warns where ipywidgets is missing, and draws text then
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm
+        with tqdm(total=total) as bar:
+            yield lambda finished, name: bar.update(1)
+    elif progress:
+        yield lambda finished, name: progress(finished, total, name)
+    else:
+        yield lambda finished, name: None

@@ -1,0 +1,103 @@
+"""The exceptions of workbench.
+
+::
+
+    WorkbenchError
+    ├── DataError (ValueError)            bars, frames or files that are not what they claim to be
+    ├── ParameterError (ValueError)       a parameter outside its range, or of the wrong kind
+    ├── UnknownNameError (LookupError)    a name that nothing is registered or stored under
+    ├── RegistrationError (TypeError)     a registered thing that does not declare what it must
+    ├── MissingPackageError (ImportError) an optional package is not installed
+    ├── TaskError (RuntimeError)          a task of a parallel run failed; names the task
+    ├── NotebookError (RuntimeError)      a notebook failed while it was run; names the cell
+    └── Cancelled                         long work was stopped on request; what was finished is kept
+
+Every message names the thing, what was found, what was expected, and the nearest valid choice.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class WorkbenchError(Exception):
+    """Base of every error that workbench raises on purpose.
+
+    Parameters
+    ----------
+    message : str
+        What was found and what was expected.
+    hint : str, optional
+        What to do about it; shown on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str | None = None):
+        self.message, self.hint = message, hint
+        super().__init__(message, hint)
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n  hint: {self.hint}"
+
+
+class DataError(WorkbenchError, ValueError):
+    """Bars, frames or files that are not what they claim to be."""
+
+
+class ParameterError(WorkbenchError, ValueError):
+    """A parameter outside its range, or of the wrong kind."""
+
+
+class UnknownNameError(WorkbenchError, LookupError):
+    """A name that nothing is registered or stored under."""
+
+    @classmethod
+    def of(cls, kind: str, name: object, known) -> UnknownNameError:
+        """The error for `name`, with the nearest of the `known` names as its hint."""
+        known = sorted(str(k) for k in known)
+        close = get_close_matches(str(name).lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+        nearest = next((k for k in known if close and k.lower() == close[0]), None)
+        listed = ", ".join(known[:12]) + (f", ... ({len(known)} in all)" if len(known) > 12 else "")
+        hint = f"did you mean {nearest!r}? " if nearest else ""
+        return cls(f"unknown {kind} {name!r}", hint=f"{hint}known: {listed or 'none'}")
+
+
+class RegistrationError(WorkbenchError, TypeError):
+    """A registered thing that does not declare what it must."""
+
+
+class MissingPackageError(WorkbenchError, ImportError):
+    """An optional package is not installed."""
+
+
+class TaskError(WorkbenchError, RuntimeError):
+    """A task of a parallel run failed; the message names the task."""
+
+
+class NotebookError(WorkbenchError, RuntimeError):
+    """A notebook failed while it was run; the message names the cell."""
+
+
+class Cancelled(WorkbenchError):
+    """Long work was stopped on request; what was finished is kept."""
+
+
+def show_in(shell) -> None:
+    """Teach an IPython `shell` to show a WorkbenchError as its message, with the traceback folded below."""
+    from html import escape
+
+    def handler(shell, kind, error, trace, tb_offset=None):
+        full = shell.InteractiveTB.structured_traceback(kind, error, trace, tb_offset=tb_offset)
+        lines = [f"{kind.__name__}: {error}", *getattr(error, "__notes__", ())]
+        plain = shell.InteractiveTB.stb2text(full)
+        body = escape(_ANSI.sub("", plain))
+        if shell.__class__.__name__ == "ZMQInteractiveShell":
+            from IPython.display import HTML, display
+
+            display(HTML(f"<details><summary>traceback</summary><pre>{body}</pre></details>"))
+        shell._showtraceback(kind, error, lines)
+        return full
+
+    shell.set_custom_exc((WorkbenchError,), handler)

@@ -1,0 +1,238 @@
+"""What surrounds the package on a machine: the kernelspec, JupyterLab, and what is there or missing.
+
+At the top it imports the standard library and `errors` alone, so that `python -m workbench doctor` can speak
+even where nothing else is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata as metadata
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from .errors import DataError, MissingPackageError, UnknownNameError
+
+KERNEL = "workbench"
+"""The name of the kernelspec that notebooks ask for."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+
+
+def find_browser() -> str | None:
+    """The path of a Chromium or Chrome to look at reports in: WORKBENCH_BROWSER, or the first on PATH."""
+    return os.environ.get("WORKBENCH_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def kernelspec() -> dict:
+    """The kernelspec as JSON: this interpreter, with the magics of workbench loaded at the start."""
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext=workbench"]
+    return {
+        "argv": argv,
+        "display_name": "workbench",
+        "language": "python",
+        "metadata": {"debugger": True},
+        "kernel_protocol_version": "5.5",
+    }
+
+
+def installed_kernelspec() -> dict | None:
+    """The argv and the folder of the kernelspec that Jupyter finds from here, or None where there is none."""
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    try:
+        spec = KernelSpecManager().get_kernel_spec(KERNEL)
+    except NoSuchKernel:
+        return None
+    return {"argv": spec.argv, "folder": spec.resource_dir}
+
+
+def install_kernelspec(*, user: bool = False, prefix: str | os.PathLike | None = None) -> Path:
+    """Write the kernelspec, and give back its folder. An editable install cannot do it, so a command does.
+
+    Parameters
+    ----------
+    user : bool, default False
+        Into the user's own Jupyter folder, where every JupyterLab of that user finds it.
+    prefix : path, optional
+        Into ``PREFIX/share/jupyter/kernels``; by default the prefix of this interpreter (the venv's folder).
+
+    Raises
+    ------
+    MissingPackageError
+        ipykernel or jupyter_client is not installed.
+    """
+    for package in ("ipykernel", "jupyter_client"):
+        if importlib.util.find_spec(package) is None:
+            raise MissingPackageError(f"{package} is not installed", hint="pip install -e . brings it")
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    where = {"user": True} if user else {"prefix": str(prefix or sys.prefix)}
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "kernel.json").write_text(json.dumps(kernelspec(), indent=1) + "\n")
+        return Path(KernelSpecManager().install_kernel_spec(folder, KERNEL, **where))
+
+
+def lab_command(notebook: str | os.PathLike | None, options: list[str]) -> list[str]:
+    """The command line that opens JupyterLab in this folder on `notebook`.
+
+    Parameters
+    ----------
+    notebook : path or None
+        None opens the folder itself.
+    options : list of str
+        Handed to JupyterLab as they are.
+
+    Raises
+    ------
+    DataError
+        There is no such notebook.
+    """
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={Path.cwd()}"]
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")  # a container's only user; the server still asks for its token
+    if notebook is not None:
+        path = Path(notebook)
+        if not path.is_file() or not path.resolve().is_relative_to(Path.cwd()):
+            known = [p.relative_to(Path.cwd()) for p in Path.cwd().glob("notebooks/*.ipynb")]
+            near = UnknownNameError.of("notebook", path, known).hint
+            raise DataError(f"there is no notebook {str(notebook)!r} under {Path.cwd()}", hint=near)
+        inside = path.resolve().relative_to(Path.cwd()).as_posix()
+        # Not a file argument: this way the address that is printed opens the notebook too.
+        command.append(f"--LabApp.default_url=/lab/tree/{quote(inside)}")
+    return [*command, *options]
+
+
+def lab(notebook: str | os.PathLike | None = None, options: list[str] | None = None) -> None:
+    """Become JupyterLab, open on `notebook`, with the workbench kernel in place; does not come back."""
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise MissingPackageError("jupyterlab is not installed", hint="pip install -e . brings it")
+    command = lab_command(notebook, options or [])
+    found = installed_kernelspec()
+    if found is None or found["argv"] != kernelspec()["argv"]:
+        print(f"kernelspec written to {install_kernelspec()}")
+    os.execv(command[0], command)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of what `doctor` reports: a thing, what was found, whether that will do, and how to get it."""
+
+    thing: str
+    found: str
+    ok: bool
+    required: bool = True
+    remedy: str = ""
+
+    @property
+    def mark(self) -> str:
+        return "ok" if self.ok else "MISSING" if self.required else "absent"
+
+
+def _find_packages() -> list[Finding]:
+    """One finding for every package that the installed metadata of workbench names."""
+    try:
+        requires = metadata.requires("workbench") or []
+    except metadata.PackageNotFoundError:
+        return [Finding("workbench", "not installed", False, remedy="python -m pip install -e .")]
+    if importlib.util.find_spec("packaging") is None:
+        return [Finding("packaging", "not installed", False, remedy="python -m pip install -e .")]
+    from packaging.requirements import Requirement
+
+    findings = [Finding("workbench", metadata.version("workbench"), True)]
+    for requirement in map(Requirement, requires):
+        extra = next((e for e in _extras() if _asked_by(requirement, e)), "")
+        if not extra and not _asked_by(requirement, ""):
+            continue  # for another platform
+        wish = f"{requirement.name}{requirement.specifier}"
+        try:
+            found = metadata.version(requirement.name)
+            ok = requirement.specifier.contains(found, prereleases=True)
+        except metadata.PackageNotFoundError:
+            found, ok = "not installed", False
+        remedy = f'python -m pip install -c constraints.txt "{wish}"'
+        findings.append(Finding(f"{wish} [{extra}]" if extra else wish, found, ok, not extra, remedy))
+    return findings
+
+
+def _extras() -> list[str]:
+    return metadata.metadata("workbench").get_all("Provides-Extra") or []
+
+
+def _asked_by(requirement, extra: str) -> bool:
+    """Whether `extra` (or, for "", the bare package) is what asks for this requirement here."""
+    marker = requirement.marker
+    if marker is None:
+        return extra == ""
+    return marker.evaluate({"extra": extra}) and (extra == "" or not marker.evaluate({"extra": ""}))
+
+
+def _find_kernels() -> Finding:
+    """Whether the compiled modules are there, load, and suit this CPU."""
+    remedy = "make setup, or: python setup.py build_ext --inplace --force"
+    note_path = Path(__file__).parent / "_ext" / "build.json"
+    if not note_path.is_file():
+        return Finding("kernels", "not built", False, remedy=f"{remedy} (needs a C compiler)")
+    note = json.loads(note_path.read_text())
+    cpuinfo = Path("/proc/cpuinfo")
+    lacks = set(note["needs"]) - set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
+    if lacks:
+        found = f"built with {', '.join(sorted(lacks))}, which this CPU lacks"
+        return Finding("kernels", found, False, remedy=remedy)
+    code = "import importlib, sys; [importlib.import_module('workbench._ext.' + k) for k in sys.argv[1:]]"
+    run = subprocess.run([sys.executable, "-c", code, *note["kernels"]], capture_output=True, text=True)
+    if run.returncode:
+        said = run.stderr.strip().splitlines()[-1:] or [f"stopped by signal {-run.returncode}"]
+        return Finding("kernels", said[0], False, remedy=remedy)
+    kind = "checked" if note["checked"] else "fast"
+    return Finding("kernels", f"{len(note['kernels'])} {kind} modules: {' '.join(note['flags'])}", True)
+
+
+def _find_kernelspec() -> Finding:
+    """Whether Jupyter finds the kernelspec, and whether it starts this interpreter."""
+    remedy = "python -m workbench install"
+    if importlib.util.find_spec("jupyter_client") is None:
+        return Finding("kernelspec", "no jupyter_client to look for it", False, remedy=remedy)
+    found = installed_kernelspec()
+    if found is None:
+        return Finding("kernelspec", "not installed", False, remedy=remedy)
+    if found["argv"] != kernelspec()["argv"]:
+        text = f"{found['folder']} starts another Python, or without workbench's magics"
+        return Finding("kernelspec", text, False, remedy=remedy)
+    return Finding("kernelspec", found["folder"], True)
+
+
+def doctor() -> list[Finding]:
+    """Look at this machine: interpreter, packages, kernels, kernelspec, compiler and browser."""
+    version, new_enough = sys.version.split()[0], sys.version_info >= (3, 11)
+    compiler = shutil.which(os.environ.get("CC", "gcc")) or shutil.which("cc")
+    browser = find_browser()
+    get = "apt-get install {} (only {})"
+    return [
+        Finding("python>=3.11", version, new_enough, remedy="make distclean, then make PYTHON=python3.11 setup"),
+        *_find_packages(),
+        _find_kernels(),
+        _find_kernelspec(),
+        Finding("C compiler", compiler or "none", bool(compiler), False, get.format("gcc", "to build kernels")),
+        Finding("browser", browser or "none", bool(browser), False, get.format("chromium", "for the tests")),
+    ]
+
+
+def table(findings: list[Finding]) -> str:
+    """The findings as plain text, one a line, with what to do below those that are not there."""
+    width = max(len(f.thing) for f in findings)
+    lines = []
+    for f in findings:
+        lines.append(f"{f.mark:<8}{f.thing:<{width}}  {f.found}")
+        if not f.ok:
+            lines.append(f"{'':8}{'':{width}}  -> {f.remedy}")
+    missing = [f.thing for f in findings if f.required and not f.ok]
+    lines.append(f"missing: {', '.join(missing)}" if missing else "everything that is required is there")
+    return "\n".join(lines)

@@ -1,0 +1,10 @@
+"""Models: every one a scikit-learn estimator behind a ModelSpec; one file a family.
+
+A family file only declares; the estimators of our own stand in ``_estimators`` (scikit-learn) and
+``_networks`` (torch), which are imported when a spec is built and not before.
+"""
+
+from . import baselines, forest, linear, neural  # noqa: F401  (importing a family registers its models)
+from .spec import Model, ModelSpec, SizesParam, catalog, model, models
+
+__all__ = ["Model", "ModelSpec", "SizesParam", "catalog", "model", "models"]

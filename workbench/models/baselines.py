@@ -1,0 +1,39 @@
+"""The forecasts that a model has to beat: they stand in every comparison."""
+
+from __future__ import annotations
+
+from ..registry import Param
+from .spec import model
+
+
+@model("zero", params=())
+def zero(params, seed):
+    """Predicts 0 for every sample, whatever was seen: the benchmark of the out-of-sample R2.
+
+    Its R2 against zero is 0 by definition. It reads neither the features nor the targets.
+
+    Source: Gu, Kelly and Xiu, 2020, Empirical Asset Pricing via Machine Learning (out-of-sample R2).
+    """
+    from sklearn.dummy import DummyRegressor
+
+    return DummyRegressor(strategy="constant", constant=0.0)
+
+
+@model(
+    "last_value",
+    params=(Param("window", 1, low=1, high=1_000_000, log=True, doc="Last training samples averaged, count."),),
+)
+def last_value(params, seed):
+    """Predicts the last target seen in training, the naive forecast, for every sample.
+
+    An estimator sees samples and not symbols, so this is the pooled naive forecast: the mean of the last
+    `window` training targets in the order given. A panel is stacked time-major, so the default repeats the
+    target of the last symbol of the last training row, and ``window=N`` gives the mean over the N symbols of
+    that row. It reads no feature, hence nothing that a training set may not know, and is constant within a
+    fold: its information coefficient is undefined there (NaN), never 0.
+
+    Source: Hyndman and Athanasopoulos, 2021, Forecasting: Principles and Practice, 5.2 (naive method).
+    """
+    from ._estimators import LastValue
+
+    return LastValue(**params)

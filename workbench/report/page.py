@@ -1,0 +1,353 @@
+"""An executed notebook as one HTML page that asks the network for nothing.
+
+The way, in order:
+
+1. `_settle` picks, for each output, the one representation that lives on without a kernel. Plotly figures are
+   taken out of the page, so that they are stored and drawn together.
+2. `_exporter` is nbconvert's HTML exporter, with the template beside this file and maths as MathML.
+3. `_cut_off` takes out whatever would be fetched and leaves a visible word in its place.
+4. The template's frame goes around: style, contents, and what is needed to trust and repeat the page.
+5. plotly.js and the figures follow last, compressed: the text stands on the screen before they are inflated.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import json
+import platform
+import re
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import NotebookError
+from .export import quiet
+from .style import HOUSE, ink, template
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup
+    from nbformat import NotebookNode
+
+PLOTLY = "application/vnd.plotly.v1+json"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+_TEMPLATES = Path(__file__).parent / "templates"
+_PACKAGES = ("workbench", "numpy", "pandas", "pyarrow", "scikit-learn", "statsmodels", "torch", "skorch")
+_TOOLS = ("plotly", "ipykernel", "nbclient", "nbconvert")
+# "Training:  40%|####      | 4/10 [00:01<00:02]": a bar says nothing once the work is done.
+_BAR = re.compile(r"\d+%\|.*\|.*\[.*\]")
+# Best first; scripts of their own and live widgets don't outlive the kernel.
+_IMAGES = ("image/svg+xml", "image/png", "image/jpeg")
+_LASTING = ("text/html", "text/markdown", *_IMAGES, "text/latex", "text/plain")
+# Maps are drawn from tiles and outlines that plotly.js fetches.
+_MAPS = re.compile(r"choropleth|(scatter|density|choropleth)(geo|map|mapbox)")
+_IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
+# What pandas writes for a day.
+_MIDNIGHT = re.compile(r"\s*(\d{4}-\d\d-\d\d) 00:00:00(\+00:00)?\s*")
+
+
+def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict) -> str:
+    """The whole HTML text of an executed notebook.
+
+    Parameters
+    ----------
+    nb : NotebookNode
+        Executed.
+    source : NotebookNode
+        The same notebook as it was before; its cells travel along, without outputs.
+    path : Path
+        Of the notebook, for its name and the images beside it.
+    facts : dict
+        Of the run: ``started`` (Unix time), ``seconds``, and the notebook's ``sha256``.
+
+    Returns
+    -------
+    str
+    """
+    from bs4 import BeautifulSoup
+    from nbconvert.filters.markdown_mistune import InvalidNotebook
+
+    figures: list[dict] = []
+    for cell in nb.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in (_settle(o, figures) for o in cell.outputs) if o is not None]
+    nb.metadata.pop("widgets", None)
+    exporter = _exporter()
+    try:
+        resources = {"metadata": {"name": path.stem, "path": str(path.resolve().parent)}}
+        body, _ = exporter.from_notebook_node(nb, resources)
+    except InvalidNotebook as e:
+        raise NotebookError(f"{path}: {e}", hint="attach the image again in JupyterLab") from e
+    soup = BeautifulSoup(body, "html.parser")
+    _cut_off(soup)
+    _tidy(soup)
+    title, heading = _heading(soup, path.stem)
+    contents = _contents(soup)
+    frame = exporter.environment.get_template("frame.html.j2")
+    return frame.render(
+        title=title,
+        heading=heading,
+        contents=contents,
+        body=str(soup),
+        facts=_facts(path, facts),
+        download=_download(source, path.name),
+        figures=_figures(figures),
+        plotly=_plotly() if figures else "",
+        style=(_TEMPLATES / "workbench" / "page.css").read_text(encoding="utf-8"),
+        script=(_TEMPLATES / "workbench" / "page.js").read_text(encoding="utf-8"),
+    )
+
+
+def _settle(output: NotebookNode, figures: list[dict]) -> NotebookNode | None:
+    """`output` with the one representation that will do, or None where nothing is worth keeping."""
+    if output.output_type == "stream":
+        kept = [line for line in output.text.split("\n") if not _BAR.search(line)]
+        output.text = "\n".join(kept)
+        return output if output.text.strip() else None
+    if output.output_type not in ("display_data", "execute_result"):
+        return output
+    data = output.data
+    if PLOTLY in data:
+        output.data = {"text/html": _placeholder(data[PLOTLY], figures)}
+    elif WIDGET in data and "text/html" not in data:
+        shown = data.get("text/plain", "")
+        if _BAR.search(shown):
+            return None
+        note = f"A widget; it lives in JupyterLab only. <code>{html.escape(shown)}</code>"
+        output.data = {"text/html": f'<p class="note">{note}</p>'}
+    else:
+        kind = next((k for k in _LASTING if k in data), None)
+        if kind is None:
+            return None
+        output.data = {kind: data[kind]}
+    return output
+
+
+def _placeholder(figure: dict, figures: list[dict]) -> str:
+    """The box that a figure is drawn into; it holds the figure's numbers in words until then."""
+    layout = figure.setdefault("layout", {})
+    traces = figure.get("data", [])
+    maps = [t["type"] for t in traces if _MAPS.fullmatch(str(t.get("type", "")))]
+    if maps:
+        kind = html.escape(maps[0])
+        return f'<p class="note">A figure of type {kind} needs maps from the network: left out.</p>'
+    style = (layout.get("template") or {}).get("layout") or {}
+    if style.get("meta") == HOUSE:
+        layout.pop("template")
+    title = layout.get("title") or {}
+    title = (title.get("text") if isinstance(title, dict) else title) or "Figure"
+    figures.append(figure)
+    height = layout.get("height") or 450
+    head = "".join(f"<th>{name}</th>" for name in ("", "points", "first", "last", "lowest", "highest"))
+    rows = "".join(map(_words, traces))
+    return (
+        f'<div class="figure" data-figure="{len(figures) - 1}" style="min-height:{float(height):.0f}px">'
+        f'<table class="dataframe"><caption>{html.escape(html.unescape(str(title)))}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _words(trace: dict) -> str:
+    """One table row on what a trace shows."""
+    shown = (_numbers(trace.get(name)) for name in ("close", "z", "y", "x", "values"))
+    values = next((v for v in shown if v.size), None)
+    if values is None:
+        return ""
+    name = html.escape(html.unescape(str(trace.get("name") or trace.get("type", ""))))
+    numbers = (values[0], values[-1], values.min(), values.max())
+    cells = "".join(f"<td>{v:,.5g}</td>" for v in numbers)
+    return f"<tr><th>{name}</th><td>{values.size:,}</td>{cells}</tr>"
+
+
+def _numbers(values: object) -> np.ndarray:
+    """The finite numbers among a trace's values; none where it holds words or dates."""
+    if isinstance(values, dict) and "bdata" in values:
+        values = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
+    try:
+        flat = np.asarray([] if values is None else values, dtype=float).ravel()
+    except (TypeError, ValueError):
+        return np.empty(0)
+    return flat[np.isfinite(flat)]
+
+
+def _exporter():
+    from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+
+    class Renderer(IPythonRenderer):
+        def block_math(self, body: str) -> str:
+            return _math(body, "block", f"$${body}$$")
+
+        def inline_math(self, body: str) -> str:
+            return _math(body, "inline", f"${body}$")
+
+        def latex_environment(self, name: str, body: str) -> str:
+            return _tex(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
+
+        def _html_embed_images(self, html: str) -> str:
+            # Only the tag itself: nbconvert parses the whole piece, which closes a lone <em> at once.
+            return _IMG.sub(lambda tag: super(Renderer, self)._html_embed_images(tag[0]), html)
+
+    class Exporter(HTMLExporter):
+        def markdown2html(self, context, source: str) -> str:
+            folder = context.get("resources", {}).get("metadata", {}).get("path", "")
+            attachments = context.get("cell", {}).get("attachments", {})
+            renderer = Renderer(
+                escape=False, attachments=attachments, embed_images=True, path=folder, anchor_link_text="#"
+            )
+            return MarkdownWithMath(renderer=renderer).render(source)
+
+        markdown2html.jinja_pass_arg = HTMLExporter.markdown2html.jinja_pass_arg
+
+    return Exporter(
+        template_name="workbench", extra_template_basedirs=[str(_TEMPLATES)], embed_images=True, log=quiet()
+    )
+
+
+def _math(body: str, display: str, tex: str) -> str:
+    """MathML, or the TeX itself where the converter gives up."""
+    from latex2mathml import converter, exceptions
+
+    refusals = tuple(e for e in vars(exceptions).values() if isinstance(e, type))
+    try:
+        return converter.convert(body, display=display)
+    except (*refusals, IndexError, KeyError, ValueError):
+        return _tex(tex, display)
+
+
+def _tex(tex: str, display: str) -> str:
+    return f'<code class="tex {display}">{html.escape(tex)}</code>'
+
+
+def _cut_off(soup: BeautifulSoup) -> None:
+    """Take out whatever a browser would fetch; say in its place what stood there."""
+
+    def remote(url: str) -> bool:
+        return not url.strip().lower().startswith(("data:", "#", "about:", "blob:")) and bool(url.strip())
+
+    loading = ["script", "img", "iframe", "video", "audio", "source", "track", "embed", "object"]
+    for tag in soup.find_all(loading):
+        url = next((tag[a] for a in ("src", "data", "poster", "srcset") if remote(tag.get(a, ""))), None)
+        if url is None:
+            continue
+        note = soup.new_tag("span", attrs={"class": "note"})
+        note.append(f"{tag.get('alt') or tag.name}: not part of this file, it stands at ")
+        link = soup.new_tag("a", attrs={"href": url})
+        link.string = url
+        note.append(link)
+        tag.replace_with(note)
+    for tag in soup.find_all(["link", "base", "meta"]):
+        tag.decompose()
+    for tag in soup.find_all(["image", "use", "feimage"]):
+        if remote(tag.get("href", tag.get("xlink:href", ""))):
+            tag.decompose()
+    fetched = re.compile(r"url\(\s*['\"]?\s*(?!data:|#)[^)]*\)|@import[^;]*;?", re.IGNORECASE)
+    for tag in soup.find_all("style"):
+        tag.string = fetched.sub("none", tag.string or "")
+    for tag in soup.find_all(style=fetched):
+        tag["style"] = fetched.sub("none", tag["style"])
+
+
+def _tidy(soup: BeautifulSoup) -> None:
+    """Anchors are unique, tables carry no presentation of their own, and can be scrolled in their box."""
+    seen: set[str] = set()
+    for tag in soup.find_all(["h1", "h2", "h3", "h4"]):
+        name, n = tag.get("id", "") or "section", 1
+        while (unique := name if n == 1 else f"{name}-{n}") in seen:
+            n += 1
+        seen.add(unique)
+        tag["id"] = unique
+        for anchor in tag.find_all("a", class_="anchor-link"):
+            anchor["href"], anchor["aria-label"] = f"#{unique}", "link to this section"
+    for table in soup.find_all("table"):
+        for cell in table.find_all(["th", "td"]):
+            if cell.string and (day := _MIDNIGHT.fullmatch(cell.string)):
+                cell.string = day[1]
+        if "dataframe" in table.get("class", []) or table.find_parent(class_="markdown"):
+            del table["border"]
+        if table.find_parent(class_="markdown"):
+            table.wrap(soup.new_tag("div", attrs={"class": "scroll", "tabindex": "0"}))
+
+
+def _heading(soup: BeautifulSoup, stem: str) -> tuple[str, str]:
+    """The title in words, and the heading as HTML, taken out of the page where the page opens with it."""
+    first = soup.find(["h1", "h2", "h3"])
+    if first is None:
+        return stem, f"<h1>{html.escape(stem)}</h1>"
+    for anchor in first.find_all("a", class_="anchor-link"):
+        anchor.decompose()
+    title = " ".join(first.get_text().split()) or stem
+    if first.name != "h1":
+        return title, f"<h1>{html.escape(title)}</h1>"
+    heading = str(first)
+    first.extract()
+    return title, heading
+
+
+def _contents(soup: BeautifulSoup) -> list[tuple[str, str]]:
+    """Anchor and words of each section, where there are enough of them to get lost in."""
+    found = []
+    for tag in soup.find_all("h2"):
+        anchored = tag.find_all("a", class_="anchor-link")
+        words = " ".join(t for t in tag.find_all(string=True) if t.parent not in anchored)
+        found.append((tag["id"], " ".join(words.split())))
+    return found if len(found) >= 3 else []
+
+
+def _facts(path: Path, facts: dict) -> list[tuple[str, str]]:
+    def versions(names: tuple[str, ...]) -> str:
+        found = {name: _version(name) for name in names}
+        return ", ".join(f"{name} {version}" for name, version in found.items() if version)
+
+    when = datetime.fromtimestamp(facts["started"], UTC)
+    return [
+        ("Notebook", path.name),
+        ("SHA-256", facts["sha256"]),
+        ("Run", f"{when:%Y-%m-%d %H:%M} UTC, from the first cell to the last in {facts['seconds']:.0f} s"),
+        ("Kernel", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
+        ("Packages", versions(_PACKAGES)),
+        ("Made with", versions(_TOOLS)),
+    ]
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _download(source: NotebookNode, name: str) -> dict[str, str]:
+    import nbformat
+
+    for cell in source.cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    source.metadata.pop("widgets", None)
+    text = nbformat.writes(source).encode("utf-8")
+    data = base64.b64encode(text).decode("ascii")
+    return {
+        "href": f"data:application/x-ipynb+json;base64,{data}",
+        "name": name,
+        "size": f"{max(1, round(len(text) / 1024))} KB",
+    }
+
+
+def _packed(text: bytes) -> str:
+    return base64.b64encode(gzip.compress(text, 9, mtime=0)).decode("ascii")
+
+
+def _figures(figures: list[dict]) -> str:
+    themes = {name: {"house": template(name), "ink": ink(name)} for name in ("light", "dark")}
+    whole = {"figures": figures, "themes": themes}
+    return _packed(json.dumps(whole, separators=(",", ":")).encode("utf-8")) if figures else ""
+
+
+def _plotly() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return _packed(get_plotlyjs().encode("utf-8"))
