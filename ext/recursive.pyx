@@ -15,7 +15,7 @@ Tried and slower: for a panel, a steady-state loop without the row counts (no ga
 series, one walk for all n (1.5 to 3x slower).
 """
 
-from common cimport NAN, fabs, fill, real, row
+from common cimport NAN, fabs, fill, fma, real, row
 
 # Below this a sum of moves is taken as none, as in TA-Lib.
 cdef double NOTHING = 1e-14
@@ -25,7 +25,8 @@ cdef double NOTHING = 1e-14
 
 
 cdef inline double blend(double mean, double v, double alpha) noexcept nogil:
-    return mean + alpha * (v - mean)
+    # the multiply-add is spelled out: one rounding and the shortest chain, and the same bits on every CPU
+    return fma(mean, 1 - alpha, alpha * v)
 
 
 cdef inline void ema_row(const real* x, row mean, row count, real* out, Py_ssize_t n, double window,
@@ -36,8 +37,7 @@ cdef inline void ema_row(const real* x, row mean, row count, real* out, Py_ssize
         v = x[j]
         c = count[j]
         m = mean[j]
-        base = m if c >= window else 0
-        base = m + (alpha if c >= window else 1 / window) * (v - base)
+        base = fma(m, 1 - alpha if c >= window else 1, (alpha if c >= window else 1 / window) * v)
         mean[j] = base if v == v else m
         c = c + (1 if v == v else 0)
         count[j] = c
@@ -46,13 +46,20 @@ cdef inline void ema_row(const real* x, row mean, row count, real* out, Py_ssize
 
 cdef inline int ema_walk(const real[:, ::1] x, double window, double alpha, real[:, ::1] out, Py_ssize_t n, row mean,
                          row count) except -1 nogil:
-    cdef Py_ssize_t t
-    for t in range(x.shape[0]):
-        if n == 1 and count[0] >= window and x[t, 0] == x[t, 0]:
-            mean[0] = blend(mean[0], x[t, 0], alpha)
-            out[t, 0] = <real>mean[0]
-            continue
+    cdef Py_ssize_t t = 0
+    cdef double m
+    while t < x.shape[0]:
+        if n == 1 and count[0] >= window:
+            m = mean[0]
+            while t < x.shape[0] and x[t, 0] == x[t, 0]:
+                m = blend(m, x[t, 0], alpha)
+                out[t, 0] = <real>m
+                t += 1
+            mean[0] = m
+            if t == x.shape[0]:
+                break
         ema_row(&x[t, 0], mean, count, &out[t, 0], n, window, alpha)
+        t += 1
     return 0
 
 
@@ -86,15 +93,12 @@ cdef inline void macd_row(const real* x, row quick, row slow, row smooth, row co
         s = slow[j]
         g = smooth[j]
         # the fast mean is seeded late, so that both seeds end on the same row
-        base = f if c >= ws else 0
-        base = f + (af if c >= ws else (1 / wf if c >= first else 0)) * (v - base)
+        base = fma(f, 1 - af if c >= ws else 1, (af if c >= ws else (1 / wf if c >= first else 0)) * v)
         f = base if v == v else f
-        base = s if c >= ws else 0
-        base = s + (as_ if c >= ws else 1 / ws) * (v - base)
+        base = fma(s, 1 - as_ if c >= ws else 1, (as_ if c >= ws else 1 / ws) * v)
         s = base if v == v else s
         c = c + 1
-        base = g if c >= ws + wg else 0
-        base = g + (ag if c >= ws + wg else (1 / wg if c >= ws else 0)) * ((f - s) - base)
+        base = fma(g, 1 - ag if c >= ws + wg else 1, (ag if c >= ws + wg else (1 / wg if c >= ws else 0)) * (f - s))
         g = base if v == v else g
         count[j] = c if v == v else c - 1
         quick[j] = f
@@ -173,8 +177,8 @@ cdef inline void rsi_row(const real* x, row last, row gain, row loss, row count,
         d = d if c > 0 else 0
         up = gain_of(d)
         keep = (window - 1) * inv if c > window else 1
-        g = a * keep + up * inv
-        s = b * keep + (up - d) * inv
+        g = fma(a, keep, up * inv)
+        s = fma(b, keep, (up - d) * inv)
         gain[j] = g if v == v else a
         loss[j] = s if v == v else b
         last[j] = v if v == v else before
@@ -185,17 +189,29 @@ cdef inline void rsi_row(const real* x, row last, row gain, row loss, row count,
 
 cdef inline int rsi_walk(const real[:, ::1] x, double window, real[:, ::1] out, Py_ssize_t n, row last, row gain,
                          row loss, row count) except -1 nogil:
-    cdef Py_ssize_t t
-    cdef double d, inv = 1 / window, keep = (window - 1) * inv
-    for t in range(x.shape[0]):
-        if n == 1 and count[0] > window and x[t, 0] == x[t, 0]:
-            d = x[t, 0] - last[0]
-            gain[0] = gain[0] * keep + gain_of(d) * inv
-            loss[0] = loss[0] * keep + (gain_of(d) - d) * inv
-            last[0] = x[t, 0]
-            out[t, 0] = <real>strength(gain[0], loss[0])
-            continue
+    cdef Py_ssize_t t = 0
+    cdef double d, g, s, before, inv = 1 / window, keep = (window - 1) * inv
+    cdef const real* v = &x[0, 0]
+    cdef real* to = &out[0, 0]
+    while t < x.shape[0]:
+        if n == 1 and count[0] > window:
+            g = gain[0]
+            s = loss[0]
+            before = last[0]
+            while t < x.shape[0] and v[t] == v[t]:
+                d = v[t] - before
+                g = fma(g, keep, gain_of(d) * inv)
+                s = fma(s, keep, (gain_of(d) - d) * inv)
+                before = v[t]
+                to[t] = <real>strength(g, s)
+                t += 1
+            gain[0] = g
+            loss[0] = s
+            last[0] = before
+            if t == x.shape[0]:
+                break
         rsi_row(&x[t, 0], last, gain, loss, count, &out[t, 0], n, window)
+        t += 1
     return 0
 
 
@@ -222,9 +238,8 @@ def rsi(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, :
 
 
 cdef inline double true_range(double high, double low, double last) noexcept nogil:
-    cdef double r = high - low, a = fabs(high - last), b = fabs(low - last)
-    a = a if a > b else b
-    return r if r > a else a
+    cdef double top = high if high > last else last, bottom = low if low < last else last
+    return top - bottom
 
 
 cdef inline void atr_row(const real* high, const real* low, const real* close, row last, row mean, row count,
@@ -239,8 +254,7 @@ cdef inline void atr_row(const real* high, const real* low, const real* close, r
         m = mean[j]
         before = last[j]
         r = true_range(h, s, before)
-        base = m if c > window else 0
-        base = m + (1 / window) * (r - base)
+        base = fma(m, 1 - 1 / window if c > window else 1, (1 / window) * r)
         base = base if c > 0 else 0
         v = v + 0 * (h + s)
         mean[j] = base if v == v else m
@@ -251,16 +265,29 @@ cdef inline void atr_row(const real* high, const real* low, const real* close, r
 
 cdef inline int atr_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, double window,
                          real[:, ::1] out, Py_ssize_t n, row last, row mean, row count) except -1 nogil:
-    cdef Py_ssize_t t
-    cdef double v, inv = 1 / window
-    for t in range(close.shape[0]):
-        v = close[t, 0] + 0 * (<double>high[t, 0] + low[t, 0])
-        if n == 1 and count[0] > window and v == v:
-            mean[0] = blend(mean[0], true_range(high[t, 0], low[t, 0], last[0]), inv)
-            last[0] = v
-            out[t, 0] = <real>mean[0]
-            continue
+    cdef Py_ssize_t t = 0
+    cdef double h, s, v, m, before, inv = 1 / window
+    while t < close.shape[0]:
+        if n == 1 and count[0] > window:
+            m = mean[0]
+            before = last[0]
+            while t < close.shape[0]:
+                h = high[t, 0]
+                s = low[t, 0]
+                v = close[t, 0]
+                # false for a NaN too
+                if not (h >= s and v == v):
+                    break
+                m = blend(m, true_range(h, s, before), inv)
+                before = v
+                out[t, 0] = <real>m
+                t += 1
+            mean[0] = m
+            last[0] = before
+            if t == close.shape[0]:
+                break
         atr_row(&high[t, 0], &low[t, 0], &close[t, 0], last, mean, count, &out[t, 0], n, window)
+        t += 1
     return 0
 
 
@@ -320,16 +347,15 @@ cdef inline void adx_row(const real* high, const real* low, const real* close, r
         m = won(down, up)
         r = true_range(h, s, v0)
         keep = decay if c >= window else 1
-        p = p0 * keep + p
-        m = m0 * keep + m
-        r = r0 * keep + r
+        p = fma(p0, keep, p)
+        m = fma(m0, keep, m)
+        r = fma(r0, keep, r)
         p = p if c > 0 else 0
         m = m if c > 0 else 0
         r = r if c > 0 else 0
         a = mean[j]
         dx = direction(p, m)
-        base = a if c >= 2 * window else 0
-        base = a + (1 / window) * (dx - base)
+        base = fma(a, 1 - 1 / window if c >= 2 * window else 1, (1 / window) * dx)
         # without any range or direction the index is held
         base = base if directed(p, m, r) & (c >= window) else a
         plus[j] = p if v == v else p0
@@ -349,13 +375,13 @@ cdef inline int adx_walk(const real[:, ::1] high, const real[:, ::1] low, const 
     cdef Py_ssize_t t
     cdef double v, up, down, inv = 1 / window, decay = 1 - inv
     for t in range(close.shape[0]):
-        v = close[t, 0] + 0 * (<double>high[t, 0] + low[t, 0])
-        if n == 1 and count[0] >= 2 * window and v == v:
+        v = close[t, 0]
+        if n == 1 and count[0] >= 2 * window and high[t, 0] >= low[t, 0] and v == v:
             up = high[t, 0] - lh[0]
             down = ll[0] - low[t, 0]
-            plus[0] = plus[0] * decay + won(up, down)
-            minus[0] = minus[0] * decay + won(down, up)
-            range_[0] = range_[0] * decay + true_range(high[t, 0], low[t, 0], lc[0])
+            plus[0] = fma(plus[0], decay, won(up, down))
+            minus[0] = fma(minus[0], decay, won(down, up))
+            range_[0] = fma(range_[0], decay, true_range(high[t, 0], low[t, 0], lc[0]))
             lh[0] = high[t, 0]
             ll[0] = low[t, 0]
             lc[0] = v

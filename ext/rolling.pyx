@@ -11,7 +11,7 @@ table with one row a block row and part of the statistic, closed by the empty su
 
 Each statistic is two loops over symbols, push (a row enters, a window leaves) and fold, and a walk over time. Blocks
 know nothing of each other but their last neighbour, so the face lays a long single series out as a wide plane
-(`interleave`, below), which runs through the same loops.
+(`interleave`, below), which runs through the same walk, inlined once more for just that width.
 
 Tried and slower or worse: running sums with compensation (the same speed, but NaN needs counts, and neither extremes
 nor deviations come out of it); Welford's update (no safer than sums about a value inside the block, and longer);
@@ -19,7 +19,10 @@ a scalar walk for a single series (its chain of dependent additions loses to TA-
 slower).
 """
 
-from common cimport INFINITY, NAN, fill, real, row, sqrt
+from common cimport INFINITY, NAN, divided, fill, real, row, sqrt
+
+cdef enum:
+    LANES = 32  # as WIDE in kernels.py
 
 # ----------------------------------------------------------------------------------------------------- sum and mean
 
@@ -27,13 +30,13 @@ from common cimport INFINITY, NAN, fill, real, row, sqrt
 cdef inline void mean_push(const real* x, row total, row slot, const double* suffix, real* out, Py_ssize_t n,
                            double divisor) noexcept nogil:
     cdef Py_ssize_t j
-    cdef double v
+    cdef double v, inverse = 1 / divisor
     for j in range(n):
         v = x[j]
         slot[j] = v
         v = total[j] + v
         total[j] = v
-        out[j] = <real>((v + suffix[j]) / divisor)
+        out[j] = <real>divided(v + suffix[j], divisor, inverse)
 
 
 cdef inline void mean_fold(row slot, row total, Py_ssize_t n) noexcept nogil:
@@ -43,24 +46,33 @@ cdef inline void mean_fold(row slot, row total, Py_ssize_t n) noexcept nogil:
         slot[j] = total[j]
 
 
+cdef inline int mean_walk(const real[:, ::1] x, Py_ssize_t window, double divisor, double[:, ::1] state,
+                          real[:, ::1] out, Py_ssize_t n) except -1 nogil:
+    cdef Py_ssize_t i, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    if p < 0:
+        p = 0
+        for i in range(w):
+            fill(&state[2 + i, 0], n, NAN)
+    for t in range(x.shape[0]):
+        if p == w:
+            fill(&state[1, 0], n, 0)
+            for i in range(w - 1, -1, -1):
+                mean_fold(&state[2 + i, 0], &state[1, 0], n)
+            fill(&state[1, 0], n, 0)
+            p = 0
+        mean_push(&x[t, 0], &state[1, 0], &state[2 + p, 0], &state[3 + p, 0], &out[t, 0], n, divisor)
+        p += 1
+    state[0, 0] = p + 1
+    return 0
+
+
 def rolling_mean(const real[:, ::1] x, Py_ssize_t window, double divisor, double[:, ::1] state, real[:, ::1] out):
     """Sum over `window` rows divided by `divisor`; state: window + 3 rows."""
-    cdef Py_ssize_t i, t, n = x.shape[1], w = window, p = <Py_ssize_t>state[0, 0] - 1
     with nogil:
-        if p < 0:
-            p = 0
-            for i in range(w):
-                fill(&state[2 + i, 0], n, NAN)
-        for t in range(x.shape[0]):
-            if p == w:
-                fill(&state[1, 0], n, 0)
-                for i in range(w - 1, -1, -1):
-                    mean_fold(&state[2 + i, 0], &state[1, 0], n)
-                fill(&state[1, 0], n, 0)
-                p = 0
-            mean_push(&x[t, 0], &state[1, 0], &state[2 + p, 0], &state[3 + p, 0], &out[t, 0], n, divisor)
-            p += 1
-        state[0, 0] = p + 1
+        if x.shape[1] == LANES:
+            mean_walk(x, window, divisor, state, out, LANES)
+        else:
+            mean_walk(x, window, divisor, state, out, x.shape[1])
 
 
 cdef inline void share_push(const real* x, const real* y, row total, row other, row slot, row yslot,
@@ -82,30 +94,39 @@ cdef inline void share_push(const real* x, const real* y, row total, row other, 
         out[j] = <real>(0 if u == 0 else v)
 
 
+cdef inline int share_walk(const real[:, ::1] x, const real[:, ::1] y, Py_ssize_t window, double[:, ::1] state,
+                           real[:, ::1] out, Py_ssize_t n) except -1 nogil:
+    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    if p < 0:
+        p = 0
+        for i in range(2 * w):
+            fill(&state[3 + i, 0], n, NAN)
+    for t in range(x.shape[0]):
+        if p == w:
+            fill(&state[1, 0], n, 0)
+            fill(&state[2, 0], n, 0)
+            for i in range(w - 1, -1, -1):
+                mean_fold(&state[3 + 2 * i, 0], &state[1, 0], n)
+                mean_fold(&state[4 + 2 * i, 0], &state[2, 0], n)
+            fill(&state[1, 0], n, 0)
+            fill(&state[2, 0], n, 0)
+            p = 0
+        k = 2 * p
+        share_push(&x[t, 0], &y[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0],
+                   &state[5 + k, 0], &state[6 + k, 0], &out[t, 0], n)
+        p += 1
+    state[0, 0] = p + 1
+    return 0
+
+
 def rolling_share(const real[:, ::1] x, const real[:, ::1] y, Py_ssize_t window, double[:, ::1] state,
                   real[:, ::1] out):
     """Sum of x in that of x + y over `window` rows, in percent, 0 where both are 0; state: 2 window + 5 rows."""
-    cdef Py_ssize_t i, k, t, n = x.shape[1], w = window, p = <Py_ssize_t>state[0, 0] - 1
     with nogil:
-        if p < 0:
-            p = 0
-            for i in range(2 * w):
-                fill(&state[3 + i, 0], n, NAN)
-        for t in range(x.shape[0]):
-            if p == w:
-                fill(&state[1, 0], n, 0)
-                fill(&state[2, 0], n, 0)
-                for i in range(w - 1, -1, -1):
-                    mean_fold(&state[3 + 2 * i, 0], &state[1, 0], n)
-                    mean_fold(&state[4 + 2 * i, 0], &state[2, 0], n)
-                fill(&state[1, 0], n, 0)
-                fill(&state[2, 0], n, 0)
-                p = 0
-            k = 2 * p
-            share_push(&x[t, 0], &y[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0],
-                       &state[5 + k, 0], &state[6 + k, 0], &out[t, 0], n)
-            p += 1
-        state[0, 0] = p + 1
+        if x.shape[1] == LANES:
+            share_walk(x, y, window, state, out, LANES)
+        else:
+            share_walk(x, y, window, state, out, x.shape[1])
 
 
 # ------------------------------------------------------------------------------------------------ linear weights
@@ -115,7 +136,7 @@ cdef inline void wma_push(const real* x, row total, row weighted, row slot, row 
                           const double* wsuffix, real* out, Py_ssize_t n, double k, double rest,
                           double divisor) noexcept nogil:
     cdef Py_ssize_t j
-    cdef double v, s
+    cdef double v, s, inverse = 1 / divisor
     for j in range(n):
         v = x[j]
         slot[j] = v
@@ -124,7 +145,7 @@ cdef inline void wma_push(const real* x, row total, row weighted, row slot, row 
         v = weighted[j] + k * v
         weighted[j] = v
         # the suffix holds the `rest` oldest rows of the window, so each row of the prefix weighs that much more
-        out[j] = <real>((wsuffix[j] + (v + rest * s)) / divisor)
+        out[j] = <real>divided(wsuffix[j] + (v + rest * s), divisor, inverse)
 
 
 cdef inline void wma_fold(row slot, row wslot, row total, row weighted, Py_ssize_t n) noexcept nogil:
@@ -136,29 +157,38 @@ cdef inline void wma_fold(row slot, row wslot, row total, row weighted, Py_ssize
         wslot[j] = weighted[j]
 
 
+cdef inline int wma_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out,
+                         Py_ssize_t n) except -1 nogil:
+    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef double divisor = 0.5 * w * (w + 1)
+    if p < 0:
+        p = 0
+        for i in range(2 * w):
+            fill(&state[3 + i, 0], n, NAN)
+    for t in range(x.shape[0]):
+        if p == w:
+            fill(&state[1, 0], n, 0)
+            fill(&state[2, 0], n, 0)
+            for i in range(w - 1, -1, -1):
+                wma_fold(&state[3 + 2 * i, 0], &state[4 + 2 * i, 0], &state[1, 0], &state[2, 0], n)
+            fill(&state[1, 0], n, 0)
+            fill(&state[2, 0], n, 0)
+            p = 0
+        k = 2 * p
+        wma_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0], &state[5 + k, 0],
+                 &state[6 + k, 0], &out[t, 0], n, p + 1, w - p - 1, divisor)
+        p += 1
+    state[0, 0] = p + 1
+    return 0
+
+
 def rolling_wma(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out):
     """Mean over `window` rows weighted 1, 2, ..., window; state: 2 window + 5 rows."""
-    cdef Py_ssize_t i, k, t, n = x.shape[1], w = window, p = <Py_ssize_t>state[0, 0] - 1
-    cdef double divisor = 0.5 * w * (w + 1)
     with nogil:
-        if p < 0:
-            p = 0
-            for i in range(2 * w):
-                fill(&state[3 + i, 0], n, NAN)
-        for t in range(x.shape[0]):
-            if p == w:
-                fill(&state[1, 0], n, 0)
-                fill(&state[2, 0], n, 0)
-                for i in range(w - 1, -1, -1):
-                    wma_fold(&state[3 + 2 * i, 0], &state[4 + 2 * i, 0], &state[1, 0], &state[2, 0], n)
-                fill(&state[1, 0], n, 0)
-                fill(&state[2, 0], n, 0)
-                p = 0
-            k = 2 * p
-            wma_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0], &state[5 + k, 0],
-                     &state[6 + k, 0], &out[t, 0], n, p + 1, w - p - 1, divisor)
-            p += 1
-        state[0, 0] = p + 1
+        if x.shape[1] == LANES:
+            wma_walk(x, window, state, out, LANES)
+        else:
+            wma_walk(x, window, state, out, x.shape[1])
 
 
 # ------------------------------------------------------------------------------------------------------- extremes
@@ -190,26 +220,82 @@ cdef inline void max_fold(row slot, row best, Py_ssize_t n) noexcept nogil:
         slot[j] = b
 
 
+cdef inline int max_walk(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out,
+                         Py_ssize_t n) except -1 nogil:
+    cdef Py_ssize_t i, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    if p < 0:
+        p = 0
+        fill(&state[1, 0], n, -INFINITY)
+        for i in range(w):
+            fill(&state[2 + i, 0], n, NAN)
+        fill(&state[2 + w, 0], n, -INFINITY)
+    for t in range(x.shape[0]):
+        if p == w:
+            fill(&state[1, 0], n, -INFINITY)
+            for i in range(w - 1, -1, -1):
+                max_fold(&state[2 + i, 0], &state[1, 0], n)
+            fill(&state[1, 0], n, -INFINITY)
+            p = 0
+        max_push(&x[t, 0], &state[1, 0], &state[2 + p, 0], &state[3 + p, 0], &out[t, 0], n, sign)
+        p += 1
+    state[0, 0] = p + 1
+    return 0
+
+
 def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out):
     """Largest (`sign` 1) or smallest (`sign` -1) of `window` rows; state: window + 3 rows."""
-    cdef Py_ssize_t i, t, n = x.shape[1], w = window, p = <Py_ssize_t>state[0, 0] - 1
     with nogil:
-        if p < 0:
-            p = 0
-            fill(&state[1, 0], n, -INFINITY)
-            for i in range(w):
-                fill(&state[2 + i, 0], n, NAN)
-            fill(&state[2 + w, 0], n, -INFINITY)
-        for t in range(x.shape[0]):
-            if p == w:
-                fill(&state[1, 0], n, -INFINITY)
-                for i in range(w - 1, -1, -1):
-                    max_fold(&state[2 + i, 0], &state[1, 0], n)
-                fill(&state[1, 0], n, -INFINITY)
-                p = 0
-            max_push(&x[t, 0], &state[1, 0], &state[2 + p, 0], &state[3 + p, 0], &out[t, 0], n, sign)
-            p += 1
-        state[0, 0] = p + 1
+        if x.shape[1] == LANES:
+            max_walk(x, window, sign, state, out, LANES)
+        else:
+            max_walk(x, window, sign, state, out, x.shape[1])
+
+
+cdef inline void max_pairs(const double* a, row b, Py_ssize_t count, Py_ssize_t apart) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef double v, w
+    for i in range(count):
+        v = a[i]
+        w = a[i + apart]
+        b[i] = w if (w > v) | (w != w) else v
+
+
+def series_max(const real[:, ::1] x, Py_ssize_t window, double sign, real[:, ::1] out):
+    """`rolling_max` of a narrow plane, of which `x` holds the rows of `out` and window rows before them.
+
+    By doubling: the extremes of 2, 4, 8, ... rows, each from two of the last, vectorised along time. An extreme is
+    exact, so the bits are those of the blocks. Windows of up to 256 elements.
+    """
+    cdef Py_ssize_t i, k, m, size, n = x.shape[1], rows = out.shape[0] * n, at = 0, first = x.shape[0] * n - rows
+    cdef double one[2048]
+    cdef double other[2048]
+    cdef double* a
+    cdef double* b
+    cdef double* swap
+    cdef const real* source = &x[0, 0]
+    cdef real* target = &out[0, 0]
+    with nogil:
+        while at < rows:
+            size = min(2048 - window * n, rows - at)
+            m = size + (window - 1) * n
+            a = one
+            b = other
+            for i in range(m):
+                a[i] = source[first + at - (window - 1) * n + i] * sign
+            k = 1
+            while 2 * k <= window:
+                m -= k * n
+                max_pairs(a, b, m, k * n)
+                swap = a
+                a = b
+                b = swap
+                k *= 2
+            if k < window:
+                max_pairs(a, b, size, (window - k) * n)
+                a = b
+            for i in range(size):
+                target[at + i] = <real>(a[i] * sign)
+            at += size
 
 
 cdef inline void range_push(const real* high, const real* low, const real* close, row best, row least, row slot,
@@ -238,34 +324,43 @@ cdef inline void range_push(const real* high, const real* low, const real* close
         out[j] = <real>(0 * close[j] if b == 0 else v)
 
 
+cdef inline int range_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close,
+                           Py_ssize_t window, double[:, ::1] state, real[:, ::1] out, Py_ssize_t n) except -1 nogil:
+    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    if p < 0:
+        p = 0
+        fill(&state[1, 0], n, -INFINITY)
+        fill(&state[2, 0], n, -INFINITY)
+        for i in range(2 * w):
+            fill(&state[3 + i, 0], n, NAN)
+        fill(&state[3 + 2 * w, 0], n, -INFINITY)
+        fill(&state[4 + 2 * w, 0], n, -INFINITY)
+    for t in range(close.shape[0]):
+        if p == w:
+            fill(&state[1, 0], n, -INFINITY)
+            fill(&state[2, 0], n, -INFINITY)
+            for i in range(w - 1, -1, -1):
+                max_fold(&state[3 + 2 * i, 0], &state[1, 0], n)
+                max_fold(&state[4 + 2 * i, 0], &state[2, 0], n)
+            fill(&state[1, 0], n, -INFINITY)
+            fill(&state[2, 0], n, -INFINITY)
+            p = 0
+        k = 2 * p
+        range_push(&high[t, 0], &low[t, 0], &close[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0],
+                   &state[4 + k, 0], &state[5 + k, 0], &state[6 + k, 0], &out[t, 0], n)
+        p += 1
+    state[0, 0] = p + 1
+    return 0
+
+
 def rolling_range(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, Py_ssize_t window,
                   double[:, ::1] state, real[:, ::1] out):
     """Where the close lies between the extremes of `window` rows, in percent; state: 2 window + 5 rows."""
-    cdef Py_ssize_t i, k, t, n = close.shape[1], w = window, p = <Py_ssize_t>state[0, 0] - 1
     with nogil:
-        if p < 0:
-            p = 0
-            fill(&state[1, 0], n, -INFINITY)
-            fill(&state[2, 0], n, -INFINITY)
-            for i in range(2 * w):
-                fill(&state[3 + i, 0], n, NAN)
-            fill(&state[3 + 2 * w, 0], n, -INFINITY)
-            fill(&state[4 + 2 * w, 0], n, -INFINITY)
-        for t in range(close.shape[0]):
-            if p == w:
-                fill(&state[1, 0], n, -INFINITY)
-                fill(&state[2, 0], n, -INFINITY)
-                for i in range(w - 1, -1, -1):
-                    max_fold(&state[3 + 2 * i, 0], &state[1, 0], n)
-                    max_fold(&state[4 + 2 * i, 0], &state[2, 0], n)
-                fill(&state[1, 0], n, -INFINITY)
-                fill(&state[2, 0], n, -INFINITY)
-                p = 0
-            k = 2 * p
-            range_push(&high[t, 0], &low[t, 0], &close[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0],
-                       &state[4 + k, 0], &state[5 + k, 0], &state[6 + k, 0], &out[t, 0], n)
-            p += 1
-        state[0, 0] = p + 1
+        if high.shape[1] == LANES:
+            range_walk(high, low, close, window, state, out, LANES)
+        else:
+            range_walk(high, low, close, window, state, out, high.shape[1])
 
 
 cdef inline void since_push(const real* x, row best, row where, row slot, row wslot, const double* suffix,
@@ -306,32 +401,41 @@ cdef inline void since_fold(row slot, row wslot, row best, row where, Py_ssize_t
         wslot[j] = k
 
 
+cdef inline int since_walk(const real[:, ::1] x, Py_ssize_t window, double sign, double scale, double[:, ::1] state,
+                           real[:, ::1] out, Py_ssize_t n) except -1 nogil:
+    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    if p < 0:
+        p = 0
+        fill(&state[1, 0], n, -INFINITY)
+        for i in range(2 * w):
+            fill(&state[3 + i, 0], n, NAN)
+        fill(&state[3 + 2 * w, 0], n, -INFINITY)
+    for t in range(x.shape[0]):
+        if p == w:
+            fill(&state[1, 0], n, -INFINITY)
+            for i in range(w - 1, -1, -1):
+                since_fold(&state[3 + 2 * i, 0], &state[4 + 2 * i, 0], &state[1, 0], &state[2, 0], n, i)
+            fill(&state[1, 0], n, -INFINITY)
+            p = 0
+        k = 2 * p
+        since_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0], &state[5 + k, 0],
+                   &state[6 + k, 0], &out[t, 0], n, sign, scale, p, w)
+        p += 1
+    state[0, 0] = p + 1
+    return 0
+
+
 def rolling_since(const real[:, ::1] x, Py_ssize_t window, double sign, double scale, double[:, ::1] state,
                   real[:, ::1] out):
     """How recent the largest (`sign` 1) or smallest (-1) of `window` rows is: `scale` times window - 1 less its age.
 
     State: 2 window + 5 rows.
     """
-    cdef Py_ssize_t i, k, t, n = x.shape[1], w = window, p = <Py_ssize_t>state[0, 0] - 1
     with nogil:
-        if p < 0:
-            p = 0
-            fill(&state[1, 0], n, -INFINITY)
-            for i in range(2 * w):
-                fill(&state[3 + i, 0], n, NAN)
-            fill(&state[3 + 2 * w, 0], n, -INFINITY)
-        for t in range(x.shape[0]):
-            if p == w:
-                fill(&state[1, 0], n, -INFINITY)
-                for i in range(w - 1, -1, -1):
-                    since_fold(&state[3 + 2 * i, 0], &state[4 + 2 * i, 0], &state[1, 0], &state[2, 0], n, i)
-                fill(&state[1, 0], n, -INFINITY)
-                p = 0
-            k = 2 * p
-            since_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0], &state[5 + k, 0],
-                       &state[6 + k, 0], &out[t, 0], n, sign, scale, p, w)
-            p += 1
-        state[0, 0] = p + 1
+        if x.shape[1] == LANES:
+            since_walk(x, window, sign, scale, state, out, LANES)
+        else:
+            since_walk(x, window, sign, scale, state, out, x.shape[1])
 
 
 # ------------------------------------------------------------------------------------------------------ deviation
@@ -345,7 +449,7 @@ cdef inline void std_push(const real* x, row anchor, row total, row square, row 
                           Py_ssize_t n, bint bands, double inv, double share, double cross, double divisor,
                           double up, double down) noexcept nogil:
     cdef Py_ssize_t j
-    cdef double v, s, q, m, d
+    cdef double v, s, q, m, d, inverse = 1 / divisor
     for j in range(n):
         v = x[j]
         slot[j] = v
@@ -358,7 +462,7 @@ cdef inline void std_push(const real* x, row anchor, row total, row square, row 
         m = anchor[j] + s * inv
         d = smean[j] - m
         q = q + squares[j] + d * d * cross
-        q = sqrt((0 if q < 0 else q) / divisor)
+        q = sqrt(divided(0 if q < 0 else q, divisor, inverse))
         if bands:
             m = m + d * share
             upper[j] = <real>(m + up * q)
@@ -390,8 +494,8 @@ cdef inline void anchor_at(const real* x, row anchor, row a, row b, Py_ssize_t n
 
 cdef inline int std_walk(const real[:, ::1] x, Py_ssize_t w, double ddof, double up, double down,
                          double[:, ::1] state, real[:, ::1] out, real[:, ::1] upper, real[:, ::1] lower,
-                         bint bands) except -1 nogil:
-    cdef Py_ssize_t i, k, t, n = x.shape[1], p = <Py_ssize_t>state[0, 0] - 1
+                         bint bands, Py_ssize_t n) except -1 nogil:
+    cdef Py_ssize_t i, k, t, p = <Py_ssize_t>state[0, 0] - 1
     cdef double size = w, rest
     if p < 0:
         p = w
@@ -419,14 +523,20 @@ def rolling_std(const real[:, ::1] x, Py_ssize_t window, double ddof, double k, 
                 real[:, ::1] out):
     """`k` standard deviations over `window` rows, divisor window - ddof; state: 2 window + 6 rows."""
     with nogil:
-        std_walk(x, window, ddof, k, k, state, out, out, out, False)
+        if x.shape[1] == LANES:
+            std_walk(x, window, ddof, k, k, state, out, out, out, False, LANES)
+        else:
+            std_walk(x, window, ddof, k, k, state, out, out, out, False, x.shape[1])
 
 
 def rolling_bands(const real[:, ::1] x, Py_ssize_t window, double ddof, double up, double down,
                   double[:, ::1] state, real[:, ::1] upper, real[:, ::1] middle, real[:, ::1] lower):
     """Mean over `window` rows, and it plus `up` and less `down` deviations; state: 2 window + 6 rows."""
     with nogil:
-        std_walk(x, window, ddof, up, down, state, middle, upper, lower, True)
+        if x.shape[1] == LANES:
+            std_walk(x, window, ddof, up, down, state, middle, upper, lower, True, LANES)
+        else:
+            std_walk(x, window, ddof, up, down, state, middle, upper, lower, True, x.shape[1])
 
 
 # ---------------------------------------------------------------------------------------------- regression on time
@@ -438,7 +548,7 @@ cdef inline void slope_push(const real* x, row anchor, row total, row weighted, 
                             const double* smean, const double* scov, real* out, Py_ssize_t n, double k, double inv,
                             double centre, double cross, double divisor) noexcept nogil:
     cdef Py_ssize_t j
-    cdef double v, s, c
+    cdef double v, s, c, inverse = 1 / divisor
     for j in range(n):
         v = x[j]
         slot[j] = v
@@ -447,7 +557,8 @@ cdef inline void slope_push(const real* x, row anchor, row total, row weighted, 
         c = weighted[j] + k * v
         total[j] = s
         weighted[j] = c
-        out[j] = <real>(((c - centre * s) + scov[j] + (anchor[j] + s * inv - smean[j]) * cross) / divisor)
+        c = (c - centre * s) + scov[j] + (anchor[j] + s * inv - smean[j]) * cross
+        out[j] = <real>divided(c, divisor, inverse)
 
 
 cdef inline void slope_fold(row slot, row cslot, row anchor, row total, row weighted, Py_ssize_t n, double k,
@@ -463,29 +574,38 @@ cdef inline void slope_fold(row slot, row cslot, row anchor, row total, row weig
         cslot[j] = centre * total[j] - weighted[j]
 
 
+cdef inline int slope_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out,
+                           Py_ssize_t n) except -1 nogil:
+    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef double size = w, divisor = size * (size * size - 1) / 12
+    if p < 0:
+        p = w
+        for i in range(2 * w):
+            fill(&state[4 + i, 0], n, NAN)
+    for t in range(x.shape[0]):
+        if p == w:
+            anchor_at(&state[2 + 2 * w, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
+            for i in range(w - 1, -1, -1):
+                k = w - 1 - i
+                slope_fold(&state[4 + 2 * i, 0], &state[5 + 2 * i, 0], &state[1, 0], &state[2, 0], &state[3, 0], n,
+                           k, 1.0 / (k + 1), 0.5 * k)
+            anchor_at(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
+            p = 0
+        k = 2 * p
+        slope_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], &state[4 + k, 0], &state[6 + k, 0],
+                   &state[7 + k, 0], &out[t, 0], n, p, 1.0 / (p + 1), 0.5 * p, 0.5 * (w - p - 1) * (p + 1), divisor)
+        p += 1
+    state[0, 0] = p + 1
+    return 0
+
+
 def rolling_slope(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out):
     """Slope a row of the least-squares line through `window` rows; state: 2 window + 6 rows."""
-    cdef Py_ssize_t i, k, t, n = x.shape[1], w = window, p = <Py_ssize_t>state[0, 0] - 1
-    cdef double size = w, divisor = size * (size * size - 1) / 12
     with nogil:
-        if p < 0:
-            p = w
-            for i in range(2 * w):
-                fill(&state[4 + i, 0], n, NAN)
-        for t in range(x.shape[0]):
-            if p == w:
-                anchor_at(&state[2 + 2 * w, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
-                for i in range(w - 1, -1, -1):
-                    k = w - 1 - i
-                    slope_fold(&state[4 + 2 * i, 0], &state[5 + 2 * i, 0], &state[1, 0], &state[2, 0], &state[3, 0], n,
-                               k, 1.0 / (k + 1), 0.5 * k)
-                anchor_at(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
-                p = 0
-            k = 2 * p
-            slope_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], &state[4 + k, 0], &state[6 + k, 0],
-                       &state[7 + k, 0], &out[t, 0], n, p, 1.0 / (p + 1), 0.5 * p, 0.5 * (w - p - 1) * (p + 1), divisor)
-            p += 1
-        state[0, 0] = p + 1
+        if x.shape[1] == LANES:
+            slope_walk(x, window, state, out, LANES)
+        else:
+            slope_walk(x, window, state, out, x.shape[1])
 
 
 # ------------------------------------------------------------------------------------------ few columns in lanes

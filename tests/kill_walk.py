@@ -34,8 +34,9 @@ def panels(rows: int = 700, symbols: int = 8, features: int = 4, span: int = 3, 
 
 
 def main(ledger: str, how: str):
-    print("begun", flush=True)
     spec = ModelSpec("random_forest", {"n_estimators": 40}, seed=3)
+    spec.build()  # imports scikit-learn, so that what comes after this line is the walk itself
+    print("begun", flush=True)
     walk = walk_forward(
         spec, *panels(), splits=WalkForward(folds=FOLDS), ledger=ledger, how=how, workers=2,
         progress=lambda done, total, name: print("fold", flush=True),

@@ -32,14 +32,22 @@ _HOMES = {
     "walk_forward": "evaluate",
     "weights_from_scores": "backtest",
 }
-_MODULES = ("evaluate", "features", "indicators", "labels", "models", "sources")
+_MODULES = {
+    "evaluate": "evaluate",
+    "features": "features",
+    "figures": "report.figures",
+    "indicators": "indicators",
+    "labels": "labels",
+    "models": "models",
+    "sources": "sources",
+}
 
 __all__ = sorted([*_HOMES, *_MODULES])
 
 
 def __getattr__(name: str):
     if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_MODULES[name]}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -93,8 +93,8 @@ def run(
     Raises
     ------
     TaskError
-        A task raised, or its worker process died; the message names the task and the cause is chained. Tasks
-        that were running are finished, and `done` is called for them, before it is raised.
+        A task raised, or its process died; the message names the task, the cause is chained. Tasks that were
+        running are finished before, with `done`.
     Cancelled
         `cancel` was set; `done` was called for all that had finished.
     """
@@ -104,8 +104,7 @@ def run(
     if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
         raise ParameterError(f"workers={workers!r} is not a number of workers", hint="give an int >= 1, or None")
     cancel = cancel or CancelToken()
-    # `halt` is also set by a failed task and by an interrupt, which must not touch the caller's token
-    halt = threading.Event()
+    halt = threading.Event()  # set by a failed task, which must not touch the caller's token
     results, finished, failed = [None] * len(tasks), 0, {}
     outcomes = closing(_outcomes(tasks, how, workers, lambda: halt.is_set() or cancel.cancelled))
     with _reporter(progress, len(tasks)) as report, _one_thread_each(), _quiet(), outcomes as ended:

@@ -30,14 +30,17 @@ CHUNK = 1 << 14
 # Elements between two looks at the checkpoint where a sentence has no temporaries.
 LONG = 1 << 21
 # Planes of up to NARROW columns are laid out about WIDE columns wide, LANE rows at a time.
-NARROW, WIDE, LANE = 8, 16, 1024
+NARROW, WIDE, LANE = 8, 32, 1024
+# Elements in a window up to which a kernel's own way through a narrow plane is taken.
+SERIES = 256
 
 
 class Kernel(NamedTuple):
     """A compiled function ``f(*inputs, *params, state, *outputs)``.
 
     `state` gives the rows of state that it needs; `memory` the rows before this one that an output depends on, None
-    where that is all of them; `period` the rows after which its walk starts afresh.
+    where that is all of them; `period` the rows after which its walk starts afresh. `series`, where there is one, is a
+    quicker way to the same bits on a narrow plane, for up to so many elements in a window.
     """
 
     function: Callable
@@ -45,6 +48,7 @@ class Kernel(NamedTuple):
     outputs: int = 1
     memory: Callable[..., int] | None = None
     period: Callable[..., int] = lambda *params: 1
+    series: Callable | None = None
 
 
 def _rolling(function: Callable, parts: int, more: int, outputs: int = 1) -> Kernel:
@@ -65,7 +69,7 @@ for _name, _kernel in {
     "rolling_mean": _rolling(rolling.rolling_mean, 1, 3),
     "rolling_share": _rolling(rolling.rolling_share, 2, 5),
     "rolling_wma": _rolling(rolling.rolling_wma, 2, 5),
-    "rolling_max": _rolling(rolling.rolling_max, 1, 3),
+    "rolling_max": _rolling(rolling.rolling_max, 1, 3)._replace(series=rolling.series_max),
     "rolling_range": _rolling(rolling.rolling_range, 2, 5),
     "rolling_since": _rolling(rolling.rolling_since, 2, 5),
     "rolling_std": _rolling(rolling.rolling_std, 2, 6),
@@ -250,6 +254,15 @@ def _in_lanes(
     if first - before < 0 or first + lanes * max(before, period) > rows:
         return start
     verbs.speak(sentence, inputs, outs, slice(start, first))
+    kernel, params = verbs._calls[0]
+    if verbs.is_bare and len(verbs._calls) == 1 and kernel.series and before * columns <= SERIES:
+        last = rows - (rows - first) % period
+        x, out = _ready(inputs[0][first - before : last], verbs.dtype), np.empty((last - first, columns), verbs.dtype)
+        direct = outs[0][first:last] if outs[0].flags.c_contiguous else out
+        kernel.series(x, *params, direct)
+        if direct is out:
+            outs[0][first:last] = out
+        return _again(sentence, verbs, inputs, first, last, before + period)
     wide = Verbs(lanes * columns, verbs.dtype)
     planes: list[np.ndarray] = []
     start = first
@@ -264,25 +277,28 @@ def _in_lanes(
             wide._direct.clear()
             shape = (before + length, lanes * columns)
             planes = [np.empty(shape, verbs.dtype) for _ in range(len(inputs) + len(outs))]
+            # what is read or written in a stride is brought near in one sweep first
+            near = np.empty((before + lanes * length, columns), verbs.dtype)
         for x, plane in zip(inputs, planes, strict=False):
-            rolling.interleave(_ready(x[start - before : stop], verbs.dtype), before, length, plane)
+            near[...] = x[start - before : stop]
+            rolling.interleave(near, before, length, plane)
         wide.forget()
         wide.speak(sentence, planes[: len(inputs)], planes[len(inputs) :], slice(0, before + length))
         for out, plane in zip(outs, planes[len(inputs) :], strict=True):
-            part = out[start:stop] if out.flags.c_contiguous else np.empty((lanes * length, columns), verbs.dtype)
-            rolling.deinterleave(plane, before, part)
-            if not out.flags.c_contiguous:
-                out[start:stop] = part
+            rolling.deinterleave(plane, before, near[before:])
+            out[start:stop] = near[before:]
         start = stop
-    if start > first:
-        # the last rows once more, so that the states are what they would have been
-        again = slice(start - before - period, start)
-        seen = verbs.seen + start - first
-        verbs.forget()
-        scratch = [np.empty((before + period, columns), verbs.dtype) for _ in outs]
-        verbs.speak(sentence, [x[again] for x in inputs], scratch, slice(0, before + period))
-        verbs.seen = seen
-    return start
+    return _again(sentence, verbs, inputs, first, start, before + period) if start > first else start
+
+
+def _again(sentence: Callable, verbs: Verbs, inputs: Sequence, first: int, stop: int, rows: int) -> int:
+    """Speak the last `rows` before `stop` once more, so that the states are as if rows `first` to `stop` had been."""
+    seen = verbs.seen + stop - first
+    verbs.forget()
+    scratch = [np.empty((rows, verbs.columns), verbs.dtype) for _ in verbs._outs]
+    verbs.speak(sentence, [x[stop - rows : stop] for x in inputs], scratch, slice(0, rows))
+    verbs.seen = seen
+    return stop
 
 
 def as_plane(x: object, what: str) -> np.ndarray:
