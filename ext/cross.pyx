@@ -87,21 +87,21 @@ def zscore(const real[:, ::1] x, double ddof, double[:, ::1] state, real[:, ::1]
         for t in range(x.shape[0]):
             first = NAN
             for j in range(n):
-                if first != first:
+                if not first - first == 0:
                     first = x[t, j]
             # about one of its values, a flat row has a deviation of exactly 0, and so no score
             s = 0
             m = 0
             for j in range(n):
                 v = x[t, j] - first
-                s += v if v == v else 0
-                m += 1 if v == v else 0
+                s += v if v - v == 0 else 0
+                m += 1 if v - v == 0 else 0
             s = s / m
             q = 0
             for j in range(n):
                 v = (x[t, j] - first) - s
-                q += v * v if v == v else 0
+                q += v * v if v - v == 0 else 0
             q = sqrt(q / (m - ddof)) if m > ddof else NAN
             for j in range(n):
                 v = (x[t, j] - first) - s
-                out[t, j] = <real>(v / q if q > 0 else NAN)
+                out[t, j] = <real>(v / q + 0 * v if q > 0 else NAN)

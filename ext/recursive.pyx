@@ -17,8 +17,9 @@ series, one walk for all n (1.5 to 3x slower).
 
 from common cimport NAN, fabs, fill, fma, real, row
 
-# Below this a sum of moves is taken as none, as in TA-Lib.
-cdef double NOTHING = 1e-14
+cdef inline bint known(double v) noexcept nogil:
+    # neither NaN nor infinite: an infinite price is a missing one
+    return v - v == 0
 
 
 # ----------------------------------------------------------------------------------------- exponential moving average
@@ -38,10 +39,10 @@ cdef inline void ema_row(const real* x, row mean, row count, real* out, Py_ssize
         c = count[j]
         m = mean[j]
         base = fma(m, 1 - alpha if c >= window else 1, (alpha if c >= window else 1 / window) * v)
-        mean[j] = base if v == v else m
-        c = c + (1 if v == v else 0)
+        mean[j] = base if known(v) else m
+        c = c + (1 if known(v) else 0)
         count[j] = c
-        out[j] = <real>(base if c >= window else NAN)
+        out[j] = <real>(base + 0 * v if c >= window else NAN)
 
 
 cdef inline int ema_walk(const real[:, ::1] x, double window, double alpha, real[:, ::1] out, Py_ssize_t n, row mean,
@@ -51,7 +52,7 @@ cdef inline int ema_walk(const real[:, ::1] x, double window, double alpha, real
     while t < x.shape[0]:
         if n == 1 and count[0] >= window:
             m = mean[0]
-            while t < x.shape[0] and x[t, 0] == x[t, 0]:
+            while t < x.shape[0] and known(x[t, 0]):
                 m = blend(m, x[t, 0], alpha)
                 out[t, 0] = <real>m
                 t += 1
@@ -94,13 +95,13 @@ cdef inline void macd_row(const real* x, row quick, row slow, row smooth, row co
         g = smooth[j]
         # the fast mean is seeded late, so that both seeds end on the same row
         base = fma(f, 1 - af if c >= ws else 1, (af if c >= ws else (1 / wf if c >= first else 0)) * v)
-        f = base if v == v else f
+        f = base if known(v) else f
         base = fma(s, 1 - as_ if c >= ws else 1, (as_ if c >= ws else 1 / ws) * v)
-        s = base if v == v else s
+        s = base if known(v) else s
         c = c + 1
         base = fma(g, 1 - ag if c >= ws + wg else 1, (ag if c >= ws + wg else (1 / wg if c >= ws else 0)) * (f - s))
-        g = base if v == v else g
-        count[j] = c if v == v else c - 1
+        g = base if known(v) else g
+        count[j] = c if known(v) else c - 1
         quick[j] = f
         slow[j] = s
         smooth[j] = g
@@ -116,7 +117,7 @@ cdef inline int macd_walk(const real[:, ::1] x, double wf, double ws, double wg,
     cdef Py_ssize_t t
     cdef double af = 2 / (wf + 1), as_ = 2 / (ws + 1), ag = 2 / (wg + 1)
     for t in range(x.shape[0]):
-        if n == 1 and count[0] >= ws + wg and x[t, 0] == x[t, 0]:
+        if n == 1 and count[0] >= ws + wg and known(x[t, 0]):
             quick[0] = blend(quick[0], x[t, 0], af)
             slow[0] = blend(slow[0], x[t, 0], as_)
             smooth[0] = blend(smooth[0], quick[0] - slow[0], ag)
@@ -160,7 +161,7 @@ cdef inline double gain_of(double move) noexcept nogil:
 
 cdef inline double strength(double gain, double loss) noexcept nogil:
     cdef double s = gain + loss, r = 100 * (gain / s)
-    return r if s >= NOTHING else 0
+    return r if s > 0 else 0
 
 
 cdef inline void rsi_row(const real* x, row last, row gain, row loss, row count, real* out, Py_ssize_t n,
@@ -179,10 +180,10 @@ cdef inline void rsi_row(const real* x, row last, row gain, row loss, row count,
         keep = (window - 1) * inv if c > window else 1
         g = fma(a, keep, up * inv)
         s = fma(b, keep, (up - d) * inv)
-        gain[j] = g if v == v else a
-        loss[j] = s if v == v else b
-        last[j] = v if v == v else before
-        count[j] = c + (1 if v == v else 0)
+        gain[j] = g if known(v) else a
+        loss[j] = s if known(v) else b
+        last[j] = v if known(v) else before
+        count[j] = c + (1 if known(v) else 0)
         g = strength(g, s)
         out[j] = <real>(g + 0 * v if c >= window else NAN)
 
@@ -198,7 +199,7 @@ cdef inline int rsi_walk(const real[:, ::1] x, double window, real[:, ::1] out, 
             g = gain[0]
             s = loss[0]
             before = last[0]
-            while t < x.shape[0] and v[t] == v[t]:
+            while t < x.shape[0] and known(v[t]):
                 d = v[t] - before
                 g = fma(g, keep, gain_of(d) * inv)
                 s = fma(s, keep, (gain_of(d) - d) * inv)
@@ -238,8 +239,9 @@ def rsi(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, :
 
 
 cdef inline double true_range(double high, double low, double last) noexcept nogil:
-    cdef double top = high if high > last else last, bottom = low if low < last else last
-    return top - bottom
+    cdef double r = high - low, a = fabs(high - last), b = fabs(low - last)
+    a = a if a > b else b
+    return r if r > a else a
 
 
 cdef inline void atr_row(const real* high, const real* low, const real* close, row last, row mean, row count,
@@ -257,9 +259,9 @@ cdef inline void atr_row(const real* high, const real* low, const real* close, r
         base = fma(m, 1 - 1 / window if c > window else 1, (1 / window) * r)
         base = base if c > 0 else 0
         v = v + 0 * (h + s)
-        mean[j] = base if v == v else m
-        last[j] = v if v == v else before
-        count[j] = c + (1 if v == v else 0)
+        mean[j] = base if known(v) else m
+        last[j] = v if known(v) else before
+        count[j] = c + (1 if known(v) else 0)
         out[j] = <real>(base + 0 * v if c >= window else NAN)
 
 
@@ -275,8 +277,7 @@ cdef inline int atr_walk(const real[:, ::1] high, const real[:, ::1] low, const 
                 h = high[t, 0]
                 s = low[t, 0]
                 v = close[t, 0]
-                # false for a NaN too
-                if not (h >= s and v == v):
+                if not known(v + 0 * (h + s)):
                     break
                 m = blend(m, true_range(h, s, before), inv)
                 before = v
@@ -316,10 +317,6 @@ cdef inline double direction(double plus, double minus) noexcept nogil:
     return 100 * (fabs(plus - minus) / (plus + minus))
 
 
-cdef inline bint directed(double plus, double minus, double range_) noexcept nogil:
-    return (range_ >= NOTHING) & (100 * (plus + minus) >= NOTHING * range_)
-
-
 cdef inline double won(double move, double other) noexcept nogil:
     return move if (move > other) & (move > 0) else 0
 
@@ -328,12 +325,12 @@ cdef inline void adx_row(const real* high, const real* low, const real* close, r
                          row minus, row range_, row mean, row count, real* out, Py_ssize_t n,
                          double window) noexcept nogil:
     cdef Py_ssize_t j
-    cdef double h, s, v, c, up, down, p, m, r, a, dx, keep, base, h0, s0, v0, p0, m0, r0, decay = 1 - 1 / window
+    cdef double h, s, v, c, gap, up, down, p, m, r, a, dx, keep, base, h0, s0, v0, p0, m0, r0, decay = 1 - 1 / window
     for j in range(n):
         h = high[j]
         s = low[j]
         v = close[j]
-        v = v + 0 * (h + s)
+        gap = 0 * v + 0 * (h + s)
         c = count[j]
         h0 = lh[j]
         s0 = ll[j]
@@ -356,17 +353,19 @@ cdef inline void adx_row(const real* high, const real* low, const real* close, r
         a = mean[j]
         dx = direction(p, m)
         base = fma(a, 1 - 1 / window if c >= 2 * window else 1, (1 / window) * dx)
-        # without any range or direction the index is held
-        base = base if directed(p, m, r) & (c >= window) else a
-        plus[j] = p if v == v else p0
-        minus[j] = m if v == v else m0
-        range_[j] = r if v == v else r0
-        mean[j] = base if v == v else a
-        lh[j] = h if v == v else h0
-        ll[j] = s if v == v else s0
-        lc[j] = v if v == v else v0
-        count[j] = c + (1 if v == v else 0)
-        out[j] = <real>(base + 0 * v if c >= 2 * window - 1 else NAN)
+        # without any range or direction the index is held (one select a line, or GCC vectorises none)
+        base = base if r > 0 else a
+        base = base if p + m > 0 else a
+        base = base if c >= window else a
+        plus[j] = p if gap == 0 else p0
+        minus[j] = m if gap == 0 else m0
+        range_[j] = r if gap == 0 else r0
+        mean[j] = base if gap == 0 else a
+        lh[j] = h if gap == 0 else h0
+        ll[j] = s if gap == 0 else s0
+        lc[j] = v if gap == 0 else v0
+        count[j] = c + (1 if gap == 0 else 0)
+        out[j] = <real>(base + gap if c >= 2 * window - 1 else NAN)
 
 
 cdef inline int adx_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, double window,
@@ -376,7 +375,7 @@ cdef inline int adx_walk(const real[:, ::1] high, const real[:, ::1] low, const 
     cdef double v, up, down, inv = 1 / window, decay = 1 - inv
     for t in range(close.shape[0]):
         v = close[t, 0]
-        if n == 1 and count[0] >= 2 * window and high[t, 0] >= low[t, 0] and v == v:
+        if n == 1 and count[0] >= 2 * window and known(v + 0 * (<double>high[t, 0] + low[t, 0])):
             up = high[t, 0] - lh[0]
             down = ll[0] - low[t, 0]
             plus[0] = fma(plus[0], decay, won(up, down))
@@ -385,7 +384,7 @@ cdef inline int adx_walk(const real[:, ::1] high, const real[:, ::1] low, const 
             lh[0] = high[t, 0]
             ll[0] = low[t, 0]
             lc[0] = v
-            if directed(plus[0], minus[0], range_[0]):
+            if range_[0] > 0 and plus[0] + minus[0] > 0:
                 mean[0] = blend(mean[0], direction(plus[0], minus[0]), inv)
             out[t, 0] = <real>mean[0]
             continue
@@ -439,10 +438,10 @@ cdef inline void obv_row(const real* close, const real* volume, row last, row to
         q = q * sign
         t = s + q
         e = b + lost(s, q, t)
-        total[j] = t if v == v else s
-        error[j] = e if v == v else b
-        last[j] = v if v == v else before
-        count[j] = 1 if v == v else c
+        total[j] = t if known(v) else s
+        error[j] = e if known(v) else b
+        last[j] = v if known(v) else before
+        count[j] = 1 if known(v) else c
         out[j] = <real>((t + e) + 0 * v)
 
 
@@ -452,7 +451,7 @@ cdef inline int obv_walk(const real[:, ::1] close, const real[:, ::1] volume, re
     cdef double v, q, s
     for t in range(close.shape[0]):
         v = close[t, 0] + 0 * volume[t, 0]
-        if n == 1 and count[0] == 1 and v == v:
+        if n == 1 and count[0] == 1 and known(v):
             q = volume[t, 0] * <double>((v > last[0]) - (v < last[0]))
             s = total[0]
             total[0] = s + q

@@ -251,62 +251,17 @@ def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, 
             max_walk(x, window, sign, state, out, x.shape[1])
 
 
-cdef inline void max_pairs(const double* a, row b, Py_ssize_t count, Py_ssize_t apart) noexcept nogil:
-    cdef Py_ssize_t i
-    cdef double v, w
-    for i in range(count):
-        v = a[i]
-        w = a[i + apart]
-        b[i] = w if (w > v) | (w != w) else v
-
-
-def series_max(const real[:, ::1] x, Py_ssize_t window, double sign, real[:, ::1] out):
-    """`rolling_max` of a narrow plane, of which `x` holds the rows of `out` and window rows before them.
-
-    By doubling: the extremes of 2, 4, 8, ... rows, each from two of the last, vectorised along time. An extreme is
-    exact, so the bits are those of the blocks. Windows of up to 256 elements.
-    """
-    cdef Py_ssize_t i, k, m, size, n = x.shape[1], rows = out.shape[0] * n, at = 0, first = x.shape[0] * n - rows
-    cdef double one[2048]
-    cdef double other[2048]
-    cdef double* a
-    cdef double* b
-    cdef double* swap
-    cdef const real* source = &x[0, 0]
-    cdef real* target = &out[0, 0]
-    with nogil:
-        while at < rows:
-            size = min(2048 - window * n, rows - at)
-            m = size + (window - 1) * n
-            a = one
-            b = other
-            for i in range(m):
-                a[i] = source[first + at - (window - 1) * n + i] * sign
-            k = 1
-            while 2 * k <= window:
-                m -= k * n
-                max_pairs(a, b, m, k * n)
-                swap = a
-                a = b
-                b = swap
-                k *= 2
-            if k < window:
-                max_pairs(a, b, size, (window - k) * n)
-                a = b
-            for i in range(size):
-                target[at + i] = <real>(a[i] * sign)
-            at += size
-
-
 cdef inline void range_push(const real* high, const real* low, const real* close, row best, row least, row slot,
                             row lslot, const double* suffix, const double* lsuffix, real* out,
                             Py_ssize_t n) noexcept nogil:
-    # the lows are kept with their sign turned, so that both are largest values
+    # the lows are kept with their sign turned, so that both are largest values; v + 0 v is NaN for an infinite v
     cdef Py_ssize_t j
     cdef double v, u, b, a, s
     for j in range(n):
         v = high[j]
         u = -<double>low[j]
+        v = v + 0 * v
+        u = u + 0 * u
         slot[j] = v
         lslot[j] = u
         b = best[j]
@@ -320,8 +275,9 @@ cdef inline void range_push(const real* high, const real* low, const real* close
         s = lsuffix[j]
         a = s if (s > a) | (s != s) else a
         b = b + a
+        u = 0 * close[j]
         v = 100 * ((close[j] + a) / b)
-        out[j] = <real>(0 * close[j] if b == 0 else v)
+        out[j] = <real>(u if b == 0 else v + u)
 
 
 cdef inline int range_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close,
@@ -371,6 +327,7 @@ cdef inline void since_push(const real* x, row best, row where, row slot, row ws
     cdef double v, b, k, s
     for j in range(n):
         v = x[j] * sign
+        v = v + 0 * v
         slot[j] = v
         b = best[j]
         k = where[j]
@@ -441,10 +398,11 @@ def rolling_since(const real[:, ::1] x, Py_ssize_t window, double sign, double s
 # ------------------------------------------------------------------------------------------------------ deviation
 
 # Sums about an anchor that lies in the window: the prefix takes the first row of its block, the suffix the last of
-# its own, so that little cancels; the two are merged as Chan, Golub and LeVeque (1979) do.
+# its own (`past`), so that little cancels; means are kept relative to their anchors, and the two are merged as Chan,
+# Golub and LeVeque (1979) do.
 
 
-cdef inline void std_push(const real* x, row anchor, row total, row square, row slot,
+cdef inline void std_push(const real* x, row anchor, row past, row total, row square, row slot,
                           const double* smean, const double* squares, real* out, real* upper, real* lower,
                           Py_ssize_t n, bint bands, double inv, double share, double cross, double divisor,
                           double up, double down) noexcept nogil:
@@ -459,12 +417,12 @@ cdef inline void std_push(const real* x, row anchor, row total, row square, row 
         total[j] = s
         square[j] = q
         q = q - s * s * inv
-        m = anchor[j] + s * inv
-        d = smean[j] - m
+        m = s * inv
+        d = (past[j] - anchor[j]) + (smean[j] - m)
         q = q + squares[j] + d * d * cross
         q = sqrt(divided(0 if q < 0 else q, divisor, inverse))
         if bands:
-            m = m + d * share
+            m = anchor[j] + (m + d * share) + 0 * q
             upper[j] = <real>(m + up * q)
             out[j] = <real>m
             lower[j] = <real>(m - down * q)
@@ -480,7 +438,7 @@ cdef inline void std_fold(row slot, row qslot, row anchor, row total, row square
         v = slot[j] - anchor[j]
         total[j] = total[j] + v
         square[j] = square[j] + v * v
-        slot[j] = anchor[j] + total[j] * inv
+        slot[j] = total[j] * inv
         qslot[j] = square[j] - total[j] * total[j] * inv
 
 
@@ -497,23 +455,25 @@ cdef inline int std_walk(const real[:, ::1] x, Py_ssize_t w, double ddof, double
                          bint bands, Py_ssize_t n) except -1 nogil:
     cdef Py_ssize_t i, k, t, p = <Py_ssize_t>state[0, 0] - 1
     cdef double size = w, rest
-    if p < 0:
-        p = w
-        for i in range(2 * w):
-            fill(&state[4 + i, 0], n, NAN)
     for t in range(x.shape[0]):
-        if p == w:
-            anchor_at(&state[2 + 2 * w, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
+        if p < 0:
+            anchor_at(&x[t, 0], &state[4, 0], &state[2, 0], &state[3, 0], n)
+            for i in range(2 * w):
+                fill(&state[5 + i, 0], n, NAN)
+        elif p == w:
+            anchor_at(&state[3 + 2 * w, 0], &state[4, 0], &state[2, 0], &state[3, 0], n)
             for i in range(w - 1, -1, -1):
-                std_fold(&state[4 + 2 * i, 0], &state[5 + 2 * i, 0], &state[1, 0], &state[2, 0], &state[3, 0], n,
+                std_fold(&state[5 + 2 * i, 0], &state[6 + 2 * i, 0], &state[4, 0], &state[2, 0], &state[3, 0], n,
                          1.0 / (w - i))
+        if p < 0 or p == w:
             anchor_at(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
             p = 0
         k = 2 * p
         rest = w - p - 1
-        std_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], &state[4 + k, 0], &state[6 + k, 0],
-                 &state[7 + k, 0], &out[t, 0], &upper[t, 0], &lower[t, 0], n, bands, 1.0 / (p + 1), rest / size,
-                 rest * (p + 1) / size, size - ddof, up, down)
+        # the last window of a block has no suffix, and nothing to do with its anchor
+        std_push(&x[t, 0], &state[1, 0], &state[4 if rest > 0 else 1, 0], &state[2, 0], &state[3, 0], &state[5 + k, 0],
+                 &state[7 + k, 0], &state[8 + k, 0], &out[t, 0], &upper[t, 0], &lower[t, 0], n, bands, 1.0 / (p + 1),
+                 rest / size, rest * (p + 1) / size, size - ddof, up, down)
         p += 1
     state[0, 0] = p + 1
     return 0
@@ -521,7 +481,7 @@ cdef inline int std_walk(const real[:, ::1] x, Py_ssize_t w, double ddof, double
 
 def rolling_std(const real[:, ::1] x, Py_ssize_t window, double ddof, double k, double[:, ::1] state,
                 real[:, ::1] out):
-    """`k` standard deviations over `window` rows, divisor window - ddof; state: 2 window + 6 rows."""
+    """`k` standard deviations over `window` rows, divisor window - ddof; state: 2 window + 7 rows."""
     with nogil:
         if x.shape[1] == LANES:
             std_walk(x, window, ddof, k, k, state, out, out, out, False, LANES)
@@ -531,7 +491,7 @@ def rolling_std(const real[:, ::1] x, Py_ssize_t window, double ddof, double k, 
 
 def rolling_bands(const real[:, ::1] x, Py_ssize_t window, double ddof, double up, double down,
                   double[:, ::1] state, real[:, ::1] upper, real[:, ::1] middle, real[:, ::1] lower):
-    """Mean over `window` rows, and it plus `up` and less `down` deviations; state: 2 window + 6 rows."""
+    """Mean over `window` rows, and it plus `up` and less `down` deviations; state: 2 window + 7 rows."""
     with nogil:
         if x.shape[1] == LANES:
             std_walk(x, window, ddof, up, down, state, middle, upper, lower, True, LANES)
@@ -544,7 +504,7 @@ def rolling_bands(const real[:, ::1] x, Py_ssize_t window, double ddof, double u
 # The covariance with the row number about the same kind of anchor; row numbers are centred, so the anchor drops out.
 
 
-cdef inline void slope_push(const real* x, row anchor, row total, row weighted, row slot,
+cdef inline void slope_push(const real* x, row anchor, row past, row total, row weighted, row slot,
                             const double* smean, const double* scov, real* out, Py_ssize_t n, double k, double inv,
                             double centre, double cross, double divisor) noexcept nogil:
     cdef Py_ssize_t j
@@ -557,7 +517,7 @@ cdef inline void slope_push(const real* x, row anchor, row total, row weighted, 
         c = weighted[j] + k * v
         total[j] = s
         weighted[j] = c
-        c = (c - centre * s) + scov[j] + (anchor[j] + s * inv - smean[j]) * cross
+        c = (c - centre * s) + scov[j] + ((anchor[j] - past[j]) + (s * inv - smean[j])) * cross
         out[j] = <real>divided(c, divisor, inverse)
 
 
@@ -570,7 +530,7 @@ cdef inline void slope_fold(row slot, row cslot, row anchor, row total, row weig
         v = slot[j] - anchor[j]
         total[j] = total[j] + v
         weighted[j] = weighted[j] + k * v
-        slot[j] = anchor[j] + total[j] * inv
+        slot[j] = total[j] * inv
         cslot[j] = centre * total[j] - weighted[j]
 
 
@@ -578,29 +538,31 @@ cdef inline int slope_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::
                            Py_ssize_t n) except -1 nogil:
     cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
     cdef double size = w, divisor = size * (size * size - 1) / 12
-    if p < 0:
-        p = w
-        for i in range(2 * w):
-            fill(&state[4 + i, 0], n, NAN)
     for t in range(x.shape[0]):
-        if p == w:
-            anchor_at(&state[2 + 2 * w, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
+        if p < 0:
+            anchor_at(&x[t, 0], &state[4, 0], &state[2, 0], &state[3, 0], n)
+            for i in range(2 * w):
+                fill(&state[5 + i, 0], n, NAN)
+        elif p == w:
+            anchor_at(&state[3 + 2 * w, 0], &state[4, 0], &state[2, 0], &state[3, 0], n)
             for i in range(w - 1, -1, -1):
                 k = w - 1 - i
-                slope_fold(&state[4 + 2 * i, 0], &state[5 + 2 * i, 0], &state[1, 0], &state[2, 0], &state[3, 0], n,
+                slope_fold(&state[5 + 2 * i, 0], &state[6 + 2 * i, 0], &state[4, 0], &state[2, 0], &state[3, 0], n,
                            k, 1.0 / (k + 1), 0.5 * k)
+        if p < 0 or p == w:
             anchor_at(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
             p = 0
         k = 2 * p
-        slope_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], &state[4 + k, 0], &state[6 + k, 0],
-                   &state[7 + k, 0], &out[t, 0], n, p, 1.0 / (p + 1), 0.5 * p, 0.5 * (w - p - 1) * (p + 1), divisor)
+        slope_push(&x[t, 0], &state[1, 0], &state[4 if p < w - 1 else 1, 0], &state[2, 0], &state[3, 0],
+                   &state[5 + k, 0], &state[7 + k, 0], &state[8 + k, 0], &out[t, 0], n, p, 1.0 / (p + 1), 0.5 * p,
+                   0.5 * (w - p - 1) * (p + 1), divisor)
         p += 1
     state[0, 0] = p + 1
     return 0
 
 
 def rolling_slope(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out):
-    """Slope a row of the least-squares line through `window` rows; state: 2 window + 6 rows."""
+    """Slope a row of the least-squares line through `window` rows; state: 2 window + 7 rows."""
     with nogil:
         if x.shape[1] == LANES:
             slope_walk(x, window, state, out, LANES)

@@ -8,8 +8,8 @@ from common cimport NAN, fill, real
 
 
 cdef inline double roc_of(double now, double past) noexcept nogil:
-    cdef double r = (now / past - 1) * 100
-    return r if past != 0 else 0 * now
+    cdef double r = (now / past - 1) * 100, gap = 0 * now + 0 * past
+    return r + gap if past != 0 else gap
 
 
 cdef inline int remember(const real[:, ::1] x, Py_ssize_t k, double[:, ::1] state) except -1 nogil:

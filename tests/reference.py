@@ -166,7 +166,7 @@ def rsi(close, window):
         moves = [b - a for a, b in itertools.pairwise(close)]
         up = seeded([m if m > 0 else 0.0 for m in moves], window, 1 / window)
         down = seeded([-m if m < 0 else 0.0 for m in moves], window, 1 / window)
-        shares = [100 * u / (u + d) if u + d > 1e-14 or missing(u) else 0.0 for u, d in zip(up, down, strict=True)]
+        shares = [100 * u / (u + d) if u + d > 0 or missing(u) else 0.0 for u, d in zip(up, down, strict=True)]
         return [NAN, *shares][: len(close)]
 
     return where_complete(strength, close)
@@ -199,7 +199,7 @@ def adx(high, low, close, window):
             if t < window:
                 continue
             count += 1
-            directed = total > 1e-14 and 100 * (plus + minus) > 1e-14 * total
+            directed = total > 0 and plus + minus > 0
             dx = 100 * abs(plus - minus) / (plus + minus) if directed else None
             if count <= window:
                 mean += (dx or 0) / window

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench.errors import DataError, ParameterError, RegistrationError
+from workbench.errors import DataError, ParameterError, RegistrationError, WorkbenchError
 from workbench.indicators import Indicator, catalog, indicator, indicators, stream
 from workbench.kernels import NARROW, checkpoint, kernels
 
@@ -115,13 +115,34 @@ def law_head(entry, rng, params):
 
 def law_out(entry, rng, params):
     """`out=` holds the bits that would have been returned, and is what is returned; strided will do."""
-    x = inputs(entry, bars(150, 5, seed=int(rng.integers(1e9)), gaps=0.01))
-    expected = entry(*x, **params)
-    for make in (lambda: np.empty((150, 5)), lambda: np.empty((300, 10))[::2, ::2]):
-        outs = tuple(make() for _ in entry.outputs)
-        given_out = outs if len(outs) > 1 else outs[0]
-        assert entry(*x, **params, out=given_out) is given_out
-        same_bits(outs, expected)
+    for rows, columns in ((150, 5), (9000, 2)):
+        x = inputs(entry, bars(rows, columns, seed=int(rng.integers(1e9)), gaps=0.01))
+        expected = entry(*x, **params)
+        shape = (rows, columns)
+        for make in (
+            lambda s=shape: np.empty(s),
+            lambda s=shape: np.empty((2 * s[0], 2 * s[1]))[::2, ::2],
+            lambda s=shape: np.empty(s, order="F"),
+        ):
+            outs = tuple(make() for _ in entry.outputs)
+            given_out = outs if len(outs) > 1 else outs[0]
+            assert entry(*x, **params, out=given_out) is given_out
+            same_bits(outs, expected)
+
+
+def law_infinite(entry, rng, params):
+    """An infinite price is a missing one: what it was stays hidden, and nothing of it outlives its window."""
+    if entry.name in ("max", "min", "lag", "rank"):
+        return  # which only compare and copy
+    fields = bars(200, 3, seed=int(rng.integers(1e9)))
+    holed, burst = ({name: plane.copy() for name, plane in fields.items()} for _ in range(2))
+    for name in fields:
+        holed[name][90, 1], burst[name][90, 1] = np.nan, np.inf
+    expected = entry(*inputs(entry, holed), **params)
+    same_bits(entry(*inputs(entry, burst), **params), expected)
+    alone = tuple(o[:, 1].copy() for o in outputs(expected))
+    if not entry.cross_section:
+        same_bits(entry(*(p[:, 1].copy() for p in inputs(entry, burst)), **params), alone)
 
 
 def law_float32(entry, rng, params):
@@ -282,9 +303,9 @@ def test_law(name, law):
 
 
 def test_no_law_and_no_indicator_went_missing():
-    assert len(LAWS) == 15
+    assert len(LAWS) == 16
     assert len(NAMES) == 20
-    assert len(LAWS) * len(NAMES) == 300
+    assert len(LAWS) * len(NAMES) == 320
 
 
 # ---------------------------------------------------------------------------------------------------- values
@@ -366,7 +387,31 @@ def test_deviation_and_mean_are_exact_on_adversarial_windows(values, window):
         assert mean[t] == pytest.approx(float(sum(map(Fraction, part)) / window), rel=1e-14)
 
 
+@pytest.mark.parametrize("level", [1e2, 1e4, 1e6, 1e8])
+def test_deviation_and_slope_do_not_lose_digits_to_the_level(level):
+    x = np.random.default_rng(0).normal(0, 1e-3, 400) + level
+    deviation, slope = reference.stddev(list(x), 20, 1.0, 0), reference.linearreg_slope(list(x), 20)
+    np.testing.assert_allclose(wb.indicators.stddev(x, window=20), deviation, rtol=1e-12)
+    np.testing.assert_allclose(wb.indicators.linearreg_slope(x, window=20), slope, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1e-8, 1e8])
+def test_strength_and_direction_know_no_scale(scale):
+    fields = {name: plane[:, 0] * scale for name, plane in bars(300, 1, seed=5).items()}
+    for name in ("rsi", "adx", "stoch", "aroon", "mfi"):
+        entry = indicators[name]
+        plain = entry(*(x / scale for x in inputs(entry, fields)))
+        for found, expected in zip(outputs(entry(*inputs(entry, fields))), outputs(plain), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
+
+
+def test_a_halted_stock_keeps_its_strength():
+    close = np.concatenate([bars(100, 1)["close"][:, 0], np.full(700, 50.0)])
+    np.testing.assert_allclose(wb.indicators.rsi(close), talib.RSI(close, 14), rtol=1e-9)
+
+
 def test_a_flat_window_has_no_deviation_and_no_slope():
+    assert (wb.indicators.stddev(np.full(40, 1e200), window=4)[3:] == 0).all()
     x = np.concatenate([np.geomspace(1, 1e12, 50), np.full(60, 0.1), np.full(60, 1e9 / 3)])
     for window in (2, 5, 14, 30):
         for name in ("stddev", "linearreg_slope"):
@@ -423,7 +468,11 @@ def test_cross_section_against_pandas_and_by_hand():
             "expected an ndarray of float64 \\(5,\\)",
         ),
         (lambda: wb.indicators.sma(np.ones(5), out=[0] * 5), ParameterError, "found|list"),
-        (lambda: wb.indicators.macd(np.ones(5), out=np.ones(5)), ParameterError, "expected 3"),
+        (lambda: wb.indicators.macd(np.ones(5), out=np.ones(5)), ParameterError, "expected a tuple of 3"),
+        (lambda: wb.indicators.macd(np.ones(5), out=5), ParameterError, "a int, expected a tuple"),
+        (lambda: wb.indicators.sma(pd.Series(["1", "2"])), DataError, "expected real numbers"),
+        (lambda: wb.indicators.sma(pd.Series([True, None], dtype="boolean")), DataError, "boolean"),
+        (lambda: wb.indicators.sma(pd.Series(pd.date_range("2020", periods=3, tz="UTC"))), DataError, "datetime64"),
         (lambda: wb.stream("rsy"), LookupError, "did you mean 'rsi'"),
         (lambda: wb.stream("rsi", symbols=2).update(np.ones(2)), DataError, "expected \\(rows, 2\\)"),
         (lambda: wb.stream("rsi", symbols=2).update(np.ones((1, 3))), DataError, "expected \\(rows, 2\\)"),
@@ -456,6 +505,31 @@ def test_a_bad_chunk_leaves_the_stream_as_it_was():
     with pytest.raises(DataError):
         feed.update(np.array(["x"]))
     same_bits(feed.update(np.arange(4.0)), other.update(np.arange(4.0)))
+
+
+def test_a_stream_that_was_stopped_within_an_update_says_so():
+    feed = stream("sma", symbols=4, window=14)
+    saved = pickle.dumps(feed)
+    x = np.random.default_rng(0).standard_normal((1_200_000, 4))
+    left = [2]
+
+    def check():
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), checkpoint(check):
+        feed.update(x)
+    with pytest.raises(WorkbenchError, match="was stopped within an update"):
+        feed.update(x[:10])
+    same_bits(pickle.loads(saved).update(x[:50]), wb.indicators.sma(x[:50], window=14))
+
+
+def test_lists_and_masked_arrays_are_read():
+    assert wb.indicators.sma([1.0, 2.0, 3.0], window=2).tolist()[1:] == [1.5, 2.5]
+    assert wb.indicators.obv([1.0, 2.0], (3.0, 4.0)).tolist() == [3.0, 7.0]
+    masked = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+    assert np.isnan(wb.indicators.sma(masked, window=1)).tolist() == [False, True, False]
 
 
 def test_nullable_columns_are_read():

@@ -31,16 +31,13 @@ CHUNK = 1 << 14
 LONG = 1 << 21
 # Planes of up to NARROW columns are laid out about WIDE columns wide, LANE rows at a time.
 NARROW, WIDE, LANE = 8, 32, 1024
-# Elements in a window up to which a kernel's own way through a narrow plane is taken.
-SERIES = 256
 
 
 class Kernel(NamedTuple):
     """A compiled function ``f(*inputs, *params, state, *outputs)``.
 
     `state` gives the rows of state that it needs; `memory` the rows before this one that an output depends on, None
-    where that is all of them; `period` the rows after which its walk starts afresh. `series`, where there is one, is a
-    quicker way to the same bits on a narrow plane, for up to so many elements in a window.
+    where that is all of them; `period` the rows after which its walk starts afresh.
     """
 
     function: Callable
@@ -48,7 +45,6 @@ class Kernel(NamedTuple):
     outputs: int = 1
     memory: Callable[..., int] | None = None
     period: Callable[..., int] = lambda *params: 1
-    series: Callable | None = None
 
 
 def _rolling(function: Callable, parts: int, more: int, outputs: int = 1) -> Kernel:
@@ -69,12 +65,12 @@ for _name, _kernel in {
     "rolling_mean": _rolling(rolling.rolling_mean, 1, 3),
     "rolling_share": _rolling(rolling.rolling_share, 2, 5),
     "rolling_wma": _rolling(rolling.rolling_wma, 2, 5),
-    "rolling_max": _rolling(rolling.rolling_max, 1, 3)._replace(series=rolling.series_max),
+    "rolling_max": _rolling(rolling.rolling_max, 1, 3),
     "rolling_range": _rolling(rolling.rolling_range, 2, 5),
     "rolling_since": _rolling(rolling.rolling_since, 2, 5),
-    "rolling_std": _rolling(rolling.rolling_std, 2, 6),
-    "rolling_bands": _rolling(rolling.rolling_bands, 2, 6, 3),
-    "rolling_slope": _rolling(rolling.rolling_slope, 2, 6),
+    "rolling_std": _rolling(rolling.rolling_std, 2, 7),
+    "rolling_bands": _rolling(rolling.rolling_bands, 2, 7, 3),
+    "rolling_slope": _rolling(rolling.rolling_slope, 2, 7),
     "ema": Kernel(recursive.ema, lambda window, alpha: 2),
     "macd": Kernel(recursive.macd, lambda fast, slow, signal: 4, 3),
     "rsi": Kernel(recursive.rsi, lambda window: 4),
@@ -254,15 +250,6 @@ def _in_lanes(
     if first - before < 0 or first + lanes * max(before, period) > rows:
         return start
     verbs.speak(sentence, inputs, outs, slice(start, first))
-    kernel, params = verbs._calls[0]
-    if verbs.is_bare and len(verbs._calls) == 1 and kernel.series and before * columns <= SERIES:
-        last = rows - (rows - first) % period
-        x, out = _ready(inputs[0][first - before : last], verbs.dtype), np.empty((last - first, columns), verbs.dtype)
-        direct = outs[0][first:last] if outs[0].flags.c_contiguous else out
-        kernel.series(x, *params, direct)
-        if direct is out:
-            outs[0][first:last] = out
-        return _again(sentence, verbs, inputs, first, last, before + period)
     wide = Verbs(lanes * columns, verbs.dtype)
     planes: list[np.ndarray] = []
     start = first
@@ -295,19 +282,27 @@ def _again(sentence: Callable, verbs: Verbs, inputs: Sequence, first: int, stop:
     """Speak the last `rows` before `stop` once more, so that the states are as if rows `first` to `stop` had been."""
     seen = verbs.seen + stop - first
     verbs.forget()
+    verbs._direct.clear()
     scratch = [np.empty((rows, verbs.columns), verbs.dtype) for _ in verbs._outs]
     verbs.speak(sentence, [x[stop - rows : stop] for x in inputs], scratch, slice(0, rows))
     verbs.seen = seen
+    verbs._direct.clear()
     return stop
 
 
 def as_plane(x: object, what: str) -> np.ndarray:
     """`x` as a 2-D array of real numbers, without a copy where it is one; (T,) becomes (T, 1)."""
-    if hasattr(x, "to_numpy"):
-        dtypes = list(x.dtypes) if hasattr(x, "columns") else [x.dtype]
-        if any(getattr(d, "na_value", None) is not None and not isinstance(d, np.dtype) for d in dtypes):
-            x = x.astype("float64")
+    if hasattr(x, "iloc"):
+        from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+        for dtype in list(x.dtypes) if hasattr(x, "columns") else [x.dtype]:
+            if not is_numeric_dtype(dtype) or is_bool_dtype(dtype):
+                raise DataError(f"{what} holds {dtype}, expected real numbers", hint="convert it first, by .astype")
+            if not isinstance(dtype, np.dtype):  # nullable columns
+                x = x.astype("float64")
         x = x.to_numpy()
+    if isinstance(x, np.ma.MaskedArray):
+        x = x.astype("float64").filled(np.nan)
     x = np.asarray(x)
     if x.dtype.kind not in "fiu":
         raise DataError(

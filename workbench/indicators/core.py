@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import DataError, ParameterError, RegistrationError
+from ..errors import DataError, ParameterError, RegistrationError, WorkbenchError
 from ..kernels import Verbs, as_out, as_plane, run
 from ..registry import Param, Registry, check_params
 
@@ -134,7 +134,9 @@ class Indicator:
         inputs, params = self._bind(inputs, params)
         planes = self._planes(inputs)
         shape = planes[0].shape if np.ndim(inputs[0]) == 2 else planes[0].shape[:1]
-        dtype = np.dtype("float32") if all(p.dtype == "float32" for p in planes) else np.dtype("float64")
+        dtype = (
+            np.dtype("float32") if all(p.dtype.newbyteorder("=") == "float32" for p in planes) else np.dtype("float64")
+        )
         outs = self._outs(out, shape, dtype, planes)
         if self._lookback(**params) >= len(planes[0]):
             for plane in outs:
@@ -164,15 +166,14 @@ class Indicator:
         return tuple(inputs), self.check(given)
 
     def _planes(self, inputs: Sequence) -> list[np.ndarray]:
-        first = inputs[0]
-        for name, x in zip(self.inputs, inputs, strict=True):
-            if hasattr(x, "index") and hasattr(first, "index") and x is not first:
-                same = x.index.equals(first.index) and type(x) is type(first)
-                if not same or (hasattr(x, "columns") and not x.columns.equals(first.columns)):
-                    raise DataError(
-                        f"{self.name}: the labels of {name} and {self.inputs[0]} differ",
-                        hint="align them first, by .reindex",
-                    )
+        labelled = [(name, x) for name, x in zip(self.inputs, inputs, strict=True) if hasattr(x, "iloc")]
+        for name, x in labelled[1:]:
+            other, first = labelled[0]
+            same = type(x) is type(first) and all(a.equals(b) for a, b in zip(x.axes, first.axes, strict=True))
+            if not same:
+                raise DataError(
+                    f"{self.name}: the labels of {name} and {other} differ", hint="align them first, by .reindex"
+                )
         planes = [as_plane(x, f"{self.name}: {n}") for n, x in zip(self.inputs, inputs, strict=True)]
         for name, plane in zip(self.inputs, planes, strict=True):
             if plane.shape != planes[0].shape:
@@ -183,17 +184,17 @@ class Indicator:
     def _outs(self, out, shape: tuple, dtype: np.dtype, planes: list) -> list[np.ndarray]:
         if out is None:
             return [np.empty(planes[0].shape, dtype) for _ in self.outputs]
-        given = [out] if self._tuple is None else list(out)
-        if len(given) != len(self.outputs):
-            expected = f"{len(self.outputs)}: {', '.join(self.outputs)}"
-            raise ParameterError(f"{self.name}: out= has {len(given)} arrays, expected {expected}")
+        given = [out] if self._tuple is None else out
+        if not isinstance(given, (list, tuple)) or len(given) != len(self.outputs):
+            expected = f"{len(self.outputs)} of them: {', '.join(self.outputs)}"
+            raise ParameterError(f"{self.name}: out= is a {type(out).__name__}, expected a tuple of {expected}")
         outs = [as_out(o, shape, dtype, planes, self.name) for o in given]
         if any(np.may_share_memory(a, b) for i, a in enumerate(outs) for b in outs[:i]):
             raise ParameterError(f"{self.name}: the arrays of out= overlap", hint="pass one array for each output")
         return outs
 
     def _wrap(self, result: np.ndarray, name: str, inputs: Sequence):
-        like = next((x for x in inputs if hasattr(x, "index")), None)
+        like = next((x for x in inputs if hasattr(x, "iloc")), None)
         if like is None:
             return result
         import pandas as pd
@@ -268,12 +269,14 @@ class Stream:
         self.indicator = indicators[name]
         self.params = self.indicator.check(params)
         self.symbols = Param("symbols", 1, low=1).check(symbols, "stream")
+        dtype = np.dtype(dtype).name if not isinstance(dtype, str) else dtype
         self.dtype = np.dtype(Param("dtype", "float64", choices=("float64", "float32")).check(dtype, "stream"))
         self._verbs = Verbs(self.symbols, self.dtype)
+        self._broken = False
 
     def __repr__(self) -> str:
         params = "".join(f", {k}={v!r}" for k, v in self.params.items())
-        return f"stream({self.indicator.name!r}, symbols={self.symbols}{params})"
+        return f"stream({self.indicator.name!r}, symbols={self.symbols}, dtype={self.dtype.name!r}{params})"
 
     def update(self, *inputs) -> np.ndarray | tuple[np.ndarray, ...]:
         """The next rows.
@@ -304,7 +307,11 @@ class Stream:
                     hint="convert it, or pass dtype=",
                 )
         outs = [np.empty(planes[0].shape, self.dtype) for _ in self.indicator.outputs]
+        if self._broken:
+            raise WorkbenchError(f"{self!r} was stopped within an update", hint="go on from a pickle, or start afresh")
+        self._broken = True  # until all its kernels have come to the same row
         run(_with(self.indicator.sentence, self.params), self._verbs, planes, outs)
+        self._broken = False
         outs = [o[:, 0] if np.ndim(inputs[0]) == 1 else o for o in outs]
         return outs[0] if self.indicator._tuple is None else self.indicator._tuple(*outs)
 
