@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 CHECKED = os.environ.get("WORKBENCH_CHECKED") == "1"
 MARCH = os.environ.get("WORKBENCH_MARCH", "native")
 
-# No -ffast-math (NaN is tested by x == x) and no contraction to FMA: the same bits on every CPU and walk.
+# No -ffast-math (NaN is tested by x == x), and FMA only where it is written: the same bits on every CPU and walk.
 # Jump threading turns the selects on NaN into branches before the vectoriser sees them (GCC 12).
 flags = [
     "-O1" if CHECKED else "-O3",

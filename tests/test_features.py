@@ -327,20 +327,20 @@ def test_features_are_computed_in_their_place(monkeypatch):
 
 def test_planes_are_let_go_after_their_last_use(monkeypatch):
     """A chain of many steps never holds more than a few planes beside the block."""
-    alive, most, plain = weakref.WeakSet(), [0], features._Kitchen.outs
+    alive, most, plain = weakref.WeakSet(), [0], features._Computation.outs
 
     class Plane(np.ndarray):
         pass
 
-    def outs(kitchen, expression, count):
-        planes = [p if np.shares_memory(p, kitchen.block) else p.view(Plane) for p in plain(kitchen, expression, count)]
+    def outs(self, expression, count):
+        planes = [p if np.shares_memory(p, self.block) else p.view(Plane) for p in plain(self, expression, count)]
         for plane in planes:
             if isinstance(plane, Plane):
                 alive.add(plane)
         most[0] = max(most[0], len(alive))
         return planes
 
-    monkeypatch.setattr(features._Kitchen, "outs", outs)
+    monkeypatch.setattr(features._Computation, "outs", outs)
     monkeypatch.setattr(Plane, "__hash__", lambda plane: id(plane), raising=False)
     monkeypatch.setattr(Plane, "__eq__", lambda plane, other: plane is other, raising=False)
     chain = CLOSE
@@ -405,6 +405,13 @@ def test_fields_that_are_not_there():
         (lambda: CLOSE.lag(1.5), ParameterError, "expected int"),
         (lambda: CLOSE.lag(True), ParameterError, "expected int"),
         (lambda: CLOSE + float("nan"), ParameterError, "must be finite"),
+        (lambda: CLOSE * 10**400, ParameterError, "int too large for float64"),
+        (lambda: -(10**5000) / CLOSE, ParameterError, "int too large for float64"),
+        (lambda: CLOSE - (2**53 + 1), ParameterError, "9007199254740993 would be rounded to 9007199254740992.0"),
+        (lambda: np.int64(2**63 - 1) + CLOSE, ParameterError, "9223372036854775807 would be rounded"),
+        (lambda: feature("bbands", output="upper", k=10**400), ParameterError, "too large for a float"),
+        (lambda: Recipe(5), ParameterError, "made of a int, expected features"),
+        (lambda: Recipe(None), ParameterError, "made of a NoneType"),
         (lambda: CLOSE / float("inf"), ParameterError, "must be finite"),
         (lambda: CLOSE + "x", TypeError, "unsupported operand"),
         (lambda: CLOSE * True, TypeError, "unsupported operand"),
@@ -422,6 +429,59 @@ def test_fields_that_are_not_there():
 def test_what_is_refused(make, error, says):
     with pytest.raises(error, match=says):
         make()
+
+
+def test_integers_that_float64_holds_are_constants():
+    assert repr(CLOSE - 2**53) == '(field("close") - 9007199254740992.0)'
+    assert repr(CLOSE * 10**18) == '(field("close") * 1e+18)'
+
+
+def repeated(step, times):
+    expression = CLOSE
+    for _ in range(times):
+        expression = step(expression)
+    return expression
+
+
+STEPS = {
+    "sum": lambda e: e + 1,
+    "negative": lambda e: -e,
+    "rank": Expression.rank,
+    "lag": Expression.lag,
+    "indicator": lambda e: feature("sma", e, window=2),
+    "one of several outputs": lambda e: feature("macd", e, output="hist"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_an_expression_may_be_so_deep_and_no_deeper(name):
+    """Up to the limit all that can be done with an expression can be done; beyond it the error names the limit."""
+    with pytest.raises(ParameterError, match=f"expected at most {features.MAX_DEPTH} steps") as caught:
+        repeated(STEPS[name], 1200)
+    assert f"{features.MAX_DEPTH + 1} steps deep" in caught.value.message
+    expression = repeated(STEPS[name], (features.MAX_DEPTH - 1) // (2 if "outputs" in name else 1))
+    assert len(caught.value.message) < 200
+    assert "compute a part of it" in caught.value.hint
+    again = (rebuilt(repr(expression)), pickle.loads(pickle.dumps(expression)), copy.deepcopy(expression))
+    assert set(again) == {expression}
+    assert expression.fields == ("close",)
+    assert expression.lookback >= 0
+    assert expression.cross_section == (name == "rank")
+    assert expression.compute(PANEL).shape == (1, 60, 4)
+
+
+def test_an_expression_that_doubles_with_each_step_is_refused_before_it_fills_the_memory():
+    with pytest.raises(ParameterError, match=f"{features.MAX_TEXT} characters"):
+        repeated(lambda e: e + e, 60)
+    doubled = repeated(lambda e: e + e, 10).compute(PANEL).values[0]
+    np.testing.assert_array_equal(doubled, 1024 * PANEL.plane("close"))
+
+
+def test_the_order_of_features_is_part_of_a_recipe():
+    one, other = Recipe({"a": CLOSE, "b": -CLOSE}), Recipe({"b": -CLOSE, "a": CLOSE})
+    assert one != other
+    assert dict(one) == dict(other)
+    assert one.compute(PANEL).fields == ("a", "b")
 
 
 def test_a_single_expression_makes_a_recipe():

@@ -105,6 +105,16 @@ def test_a_return_that_no_float_can_hold_is_missing():
     np.testing.assert_array_equal(label.values[:, :, 0], [[np.nan, 0, np.nan], [np.nan, 1, np.nan]])
 
 
+def test_a_return_that_float32_cannot_hold_is_missing_with_its_span():
+    prices = [[1e-38, 1.0], [1e38, 2.0], [1e38, 3.0]]
+    single, double = (forward_return(panel_of(prices, dtype)) for dtype in (np.float32, np.float64))
+    np.testing.assert_array_equal(single.values[:, :, 0], [[np.nan, 0, np.nan], [np.nan, 1, np.nan]])
+    np.testing.assert_array_equal(single.values[:, :, 1], [[1, 0.5, np.nan], [1, 1, np.nan]])
+    assert double.plane("forward_return")[0, 0] == pytest.approx(1e76)
+    sign = forward_sign(panel_of(prices, np.float32))
+    np.testing.assert_array_equal(sign.values[:, 0, 0], [1, 1])  # the direction is known
+
+
 @pytest.mark.parametrize("entry", list(labels.values()), ids=list(labels))
 def test_bad_input(entry):
     panel = panel_of([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])

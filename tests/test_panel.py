@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from frames import BAD, DAYS, bars, long_bars, put
+from frames import BAD, DAYS, TEXT, bars, long_bars, put
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -161,6 +161,14 @@ def test_the_fingerprint_sees_through_nan_payloads_and_negative_zero():
     assert one.fingerprint == other.fingerprint
 
 
+def test_a_signalling_nan_is_a_nan():
+    odd = np.array([0x7FF0000000000001, 0x3FF0000000000000], dtype=np.uint64).view(np.float64).reshape(1, 2, 1)
+    one, other = (Panel(v, DAYS[:2], ["A"], ["f"]) for v in (odd, np.array([np.nan, 1.0]).reshape(1, 2, 1)))
+    assert one.fingerprint == other.fingerprint
+    assert one == other
+    assert one.astype(np.float32) == other.astype(np.float32)
+
+
 def test_the_fingerprint_tells_dtypes_and_shapes_apart():
     panel = small()
     flat = Panel(panel.values.reshape(1, 10, 3), pd.date_range("2020", periods=10), panel.symbols, ["open"])
@@ -278,6 +286,18 @@ def test_the_end_of_a_slice_is_the_whole_of_its_period():
     assert panel[:"2021-12-31 08"].shape[1] == 2
 
 
+@pytest.mark.parametrize("day", [dt.date(2020, 1, 2), np.datetime64("2020-01-02")])
+def test_a_date_is_the_whole_of_its_day_and_a_time_is_a_moment(day):
+    time = pd.date_range("2020-01-01", periods=72, freq="h", tz="UTC")
+    panel = Panel(np.arange(72.0).reshape(1, 72, 1), time, ["A"], ["close"])
+    assert panel[:day] == panel.rows(0, 48) == panel[:"2020-01-02"]
+    assert panel[day:] == panel.rows(24)
+    assert panel[day:day] == panel.rows(24, 48)
+    for moment in (dt.datetime(2020, 1, 2), np.datetime64("2020-01-02", "s"), pd.Timestamp("2020-01-02")):
+        assert panel[:moment] == panel.rows(0, 25)
+    assert panel[: np.datetime64("2020-01")] == panel[: np.datetime64("2020")] == panel
+
+
 def test_select_join_rename_like_astype():
     panel = small()
     part = panel.select(symbols=["CCC", "AAA"], fields=["close"])
@@ -318,6 +338,27 @@ def test_adjusted_by_hand():
     assert adjusted.adjusted() == adjusted
     with pytest.raises(UnknownNameError, match="adj_close"):
         small().adjusted()
+
+
+@pytest.mark.parametrize("field", ["close", "adj_close"])
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.inf])
+def test_adjusted_refuses_what_is_no_price(field, bad):
+    values = {"close": [100.0, 50.0], "adj_close": [50.0, 50.0], "volume": [10.0, 30.0]}
+    values[field] = [50.0, bad]
+    panel = Panel(np.array(list(values.values()))[:, :, None], DAYS[:2], ["A"], list(values))
+    with pytest.raises(
+        DataError, match=rf"^{field} of 'A' at 2020-01-07 .*row 1.* is {bad}, expected a positive price"
+    ):
+        panel.adjusted()
+
+
+def test_adjusted_refuses_what_the_dtype_cannot_hold():
+    values = np.array([[1e30, 1.0], [1e-10, 1.0], [1e3, 1.0]], dtype=np.float32)
+    panel = Panel(values[:, :, None], DAYS[:2], ["A"], ["close", "adj_close", "volume"])
+    with pytest.raises(DataError, match=r"adjusted volume of 'A' at 2020-01-06 .* too large for float32"):
+        panel.adjusted()
+    holed = panel.like(np.where(values == np.float32(1e30), np.nan, values)[:, :, None], panel.fields)
+    np.testing.assert_array_equal(holed.adjusted().plane("volume")[:, 0], [np.nan, 1])
 
 
 # ---------------------------------------------------------------------- frames it takes
@@ -431,6 +472,24 @@ def test_rounding_in_float32_is_no_error_and_a_cent_is():
         Panel.from_frame(bars(close=[11, 12, 13, 14, 15.11], high=[12, 13, 14, 15, 15.1]))
 
 
+def test_rounding_of_high_and_low_is_no_error_and_a_cent_is():
+    flat = {name: [15.1] * 5 for name in ("open", "high", "low", "close")}
+    flat["low"] = [float(np.float32(15.1))] * 5  # above 15.1
+    assert flat["low"][0] > 15.1
+    assert Panel.from_frame(bars(**flat)).shape == (5, 5, 1)
+    with pytest.raises(DataError, match="high 15.1 is below low 15.11"):
+        Panel.from_frame(bars(**{**flat, "low": [15.1] * 4 + [15.11], "open": 15.11, "close": 15.11}))
+
+
+def test_only_where_most_bars_are_upside_down_are_the_columns_swapped():
+    with pytest.raises(DataError) as one:
+        Panel.from_frame(put(bars(), 2, "high", 10.5))
+    assert "swapped" not in one.value.hint
+    with pytest.raises(DataError) as all_:
+        Panel.from_frame(bars().rename(columns={"high": "low", "low": "high"}))
+    assert "swapped" in all_.value.hint
+
+
 def test_bars_false_takes_numbers_as_they_are():
     frame = put(put(bars(), 2, "high", -3.0), 1, "volume", -7)
     panel = Panel.from_frame(frame, bars=False)
@@ -448,7 +507,72 @@ def test_a_frame_is_left_as_it_was():
     assert panel == Panel.from_frame(before)
 
 
+@pytest.mark.parametrize(
+    "times",
+    [
+        ["2020-01-06", "2020-01-07"],
+        ["20200106", "20200107"],
+        ["2020/1/6", "2020/1/7"],
+        ["2020-01-06 00", "2020-01-07T00:00"],
+        ["2020-01-06T00:00:00Z", "2020-01-07 00:00:00.000+00:00"],
+    ],
+)
+def test_full_dates_as_text(times):
+    assert Panel.from_frame(pd.DataFrame({"close": [1.0, 2.0]}, index=times)).time.equals(DAYS[:2].tz_localize("UTC"))
+
+
 # ---------------------------------------------------------------------- frames it refuses
+
+
+TWO = {"close": [1.0, 2.0, 3.0], "volume": [1.0, 2.0, 3.0]}
+UNNAMED = pd.DataFrame({"Unnamed: 0": [0, 1, 2], "AAPL": 1.0}, index=DAYS[:3])
+LEVELS = pd.MultiIndex.from_arrays([TEXT[:3], ["A", "B", "C"]], names=["when", "what"])
+
+
+@pytest.mark.parametrize(
+    ("frame", "arguments", "words"),
+    [
+        # text that is less than a date, though pandas makes one of it
+        (pd.DataFrame(TWO, index=["1810", "1928", "2018"]), {}, ("row 0 (1810)", "'1810'", "full date", "time=")),
+        (pd.DataFrame(TWO, index=["2020-01", "2020-02", "2020-03"]), {}, ("'2020-01'", "full date")),
+        (pd.DataFrame(TWO, index=["000001", "000002", "000003"]), {}, ("'000001'", "time=")),
+        (pd.DataFrame({**TWO, "date": ["2020-01-06", "2020-01-07", "now"]}), {}, ("row 2", "'now'", "full date")),
+        (pd.DataFrame({**TWO, "date": ["2020-01-06", "2020-01-07", "today"]}), {}, ("row 2", "'today'")),
+        (pd.DataFrame({**TWO, "x": ["2018", "2019", "2020"]}), {"time": "x"}, ("'2018'", "full date")),
+        # symbols
+        *(
+            (pd.DataFrame({"date": TEXT[:3], "symbol": symbols, **TWO}), {}, ("symbol in row 1", said))
+            for symbols, said in (
+                (pd.array(["A", None, "B"], dtype="string"), "missing"),
+                (pd.array([1, None, 2], dtype="Int64"), "missing"),
+                (pd.array(["A", pd.NA, "B"], dtype=object), "missing"),
+                (["A", ["B"], "C"], "['B']"),
+                ([7, np.array(["B", "C"]), "C"], "array("),
+            )
+        ),
+        (UNNAMED, {}, ("'Unnamed: 0'", "no symbol", "index_col=0", "drop")),
+        (UNNAMED, {"layout": "wide"}, ("'Unnamed: 0'", "no symbol")),
+        # an index of two levels
+        (pd.DataFrame(TWO, index=LEVELS), {"time": "when"}, ("'when', 'what'", 'time="..."', 'symbol="..."')),
+    ],
+)
+def test_frames_that_were_misread(frame, arguments, words):
+    with pytest.raises(DataError) as error:
+        Panel.from_frame(frame, **arguments)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_the_hints_on_misread_frames_work():
+    assert Panel.from_frame(UNNAMED.drop(columns=["Unnamed: 0"])).symbols == ("AAPL",)
+    named = Panel.from_frame(pd.DataFrame(TWO, index=LEVELS), time="when", symbol="what")
+    assert named.shape == (2, 3, 3)
+    assert Panel.from_frame(pd.DataFrame(TWO, index=LEVELS.set_names(["time", "symbol"]))) == named
+
+
+def test_a_panel_that_was_never_made_says_so():
+    with pytest.raises(AttributeError, match="fields"):
+        _ = object.__new__(Panel).close
 
 
 @pytest.mark.parametrize("name", BAD)
@@ -541,6 +665,14 @@ def test_bad_parts(arguments, words):
         (lambda p: p["2020"::2], ParameterError, ("step",)),
         (lambda p: p["yesterday":], ParameterError, ("yesterday", "year first")),
         (lambda p: p[{} :], ParameterError, ("{}",)),
+        (lambda p: p["now":], ParameterError, ("'now'", "year first")),
+        (lambda p: p[:"01/02/2020"], ParameterError, ("'01/02/2020'", "year first")),
+        (lambda p: p[pd.NaT :], ParameterError, ("NaT",)),
+        (lambda p: p[: np.datetime64("NaT")], ParameterError, ("NaT",)),
+        (lambda p: p.rows(1.5), ParameterError, ("1.5", "ints")),
+        (lambda p: p.rows(0, "2020"), ParameterError, ("'2020'", 'panel["2020":]')),
+        (lambda p: p.select(symbols=0), DataError, ("symbols are the int 0", "sequence of str")),
+        (lambda p: p.like(np.ones((5, 3)), 7), DataError, ("fields are the int 7",)),
         (lambda p: p.select(symbols="AAB"), UnknownNameError, ("symbol 'AAB'", "did you mean 'AAA'")),
         (lambda p: p.select(symbols=["AAA", "AAA"]), DataError, ("duplicate symbol",)),
         (lambda p: p.select(fields=[]), DataError, ("no fields",)),

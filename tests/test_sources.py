@@ -232,7 +232,13 @@ GOOD = "date,open,high,low,close\n2020-01-06,10,12,9,11\n2020-01-07,11,13,10,12\
         (GOOD.replace("2020-01-07", "07.01.2020"), ("line 3", "'07.01.2020'")),
         (GOOD.replace("2020-01-07", "2020-01-07T00:00:00+01:00"), ("mixed time zones", "line 3", "+01:00")),
         (GOOD.replace("open", "close"), ("line 1", "two columns 'close'")),
-        (GOOD.replace(",", ";"), ("line 1", "no commas", "sep=")),
+        (GOOD.replace(",", ";"), ("line 1", "no commas", "sep=';'")),
+        (GOOD.replace(",", "\t"), ("line 1", "no commas", "sep='\\t'")),
+        (GOOD.replace(",", "|"), ("line 1", "no commas", "sep='|'")),
+        (GOOD.replace("\n", "\r"), ("line 1", "CR alone", "LF")),
+        (GOOD.replace("9,11\n", "9,11\r\r\n"), ("line 2", "CR alone")),
+        (",close\n0,11\n1,12\n", ("no time", "'0' in line 2", "number of a row", "set_index")),
+        (",date,AAPL\n0,2020-01-06,11\n", ("column ''", "no symbol", "index_col=0")),
         (GOOD.split("\n", 1)[1], ("line 1", "no header", "'2020-01-06'")),
         (GOOD.split("\n")[0], ("header and no other line",)),
         (GOOD.split("\n")[0] + "\n\n", ("header and no other line",)),
@@ -246,12 +252,37 @@ GOOD = "date,open,high,low,close\n2020-01-06,10,12,9,11\n2020-01-07,11,13,10,12\
 )
 def test_bad_csv(tmp_path, text, words):
     path = tmp_path / "bars.csv"
-    path.write_text(text)
+    path.write_text(text, newline="")
     with pytest.raises(DataError) as error:
         load(path)
     for word in ("bars.csv", *words):
         assert word in str(error.value)
     assert error.value.hint
+    speaks_of_a_frame = re.search(r"\bdf\b", error.value.hint)
+    assert not speaks_of_a_frame or error.value.hint.count("df = pd.read_csv(") == 1
+    assert "CR" in error.value.message or "quote" not in error.value.hint or '"' in text
+    assert "from_frame" not in error.value.hint
+
+
+def test_hints_on_files_are_for_who_has_a_file(tmp_path):
+    text = GOOD.replace("12,14,11,13", "12,14,11,n.a.")
+    for name, write in (("bars.csv", lambda p: p.write_text(text)), ("bars.parquet", _with_text_among_prices)):
+        write(tmp_path / name)
+        with pytest.raises(DataError) as error:
+            load(tmp_path / name)
+        kind = name.partition(".")[2]
+        assert error.value.hint.startswith(f"mend the file; or df = pd.read_{kind}('{tmp_path / name}'), then: ")
+        assert error.value.hint.endswith("; then wb.load(df)")
+    (tmp_path / "bars.csv").write_text(GOOD.replace("2020-01-07", "2020-01-06"))
+    with pytest.raises(DataError, match=r"keep one of them; .* load\(path, symbol="):
+        load(tmp_path / "bars.csv")
+    (tmp_path / "bars.csv").write_text(GOOD.replace("2020-01-07", "2020-01-09"))
+    with pytest.raises(DataError, match="hint: sort the lines by time"):
+        load(tmp_path / "bars.csv")
+
+
+def _with_text_among_prices(path):
+    put(bars(), 2, "close", "n.a.").astype({"close": str}).to_parquet(path)
 
 
 def test_a_bad_frame_in_a_file_is_told_with_its_line(tmp_path):
@@ -298,6 +329,43 @@ def test_corrupt_parquet(tmp_path):
     (tmp_path / "odd.parquet").write_bytes(whole)
     with pytest.raises(DataError, match="odd.parquet"):
         load(tmp_path / "odd.parquet")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_parquet_with_bits_flipped(tmp_path, seed):
+    """Wherever the damage is, the error is a DataError that names the file; not all damage can be seen."""
+    rng, path, said = np.random.default_rng(seed), tmp_path / "bars.parquet", []
+    long_bars().set_index(["date", "symbol"]).to_parquet(path)
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(100):
+        raw = whole.copy()
+        raw[rng.integers(len(raw), size=3)] ^= np.uint8(1) << rng.integers(8, size=3, dtype=np.uint8)
+        path.write_bytes(raw.tobytes())
+        try:
+            load(path)
+        except DataError as error:
+            said.append(str(error))
+    assert len(said) > 30
+    assert all(text.startswith(f"{path}: ") for text in said)
+
+
+@pytest.mark.parametrize("raw", [KeyError("column_indexes"), TypeError("string indices"), OverflowError()])
+def test_whatever_pandas_makes_of_a_damaged_file(tmp_path, monkeypatch, raw):
+    def read_parquet(*args, **kwargs):
+        raise raw
+
+    bars().to_parquet(tmp_path / "bars.parquet")
+    monkeypatch.setattr("pandas.read_parquet", read_parquet)
+    with pytest.raises(DataError, match=f"bars.parquet: not a whole parquet file.*{type(raw).__name__}"):
+        load(tmp_path / "bars.parquet")
+
+
+def test_parquet_whose_text_is_damaged(tmp_path):
+    path = tmp_path / "bars.parquet"
+    long_bars().to_parquet(path, compression=None, use_dictionary=False)
+    path.write_bytes(path.read_bytes().replace(b"BBB", b"\xd3BB"))
+    with pytest.raises(DataError, match="bars.parquet: it holds text that is not UTF-8"):
+        load(path)
 
 
 def test_paths_that_lead_nowhere(tmp_path):

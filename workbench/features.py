@@ -13,10 +13,10 @@ feature can see a later row than its own.
 How a recipe is computed:
 
 1. every field that is read is looked up in the panel, before anything is computed (`Recipe.compute`);
-2. the distinct sub-expressions are counted, and one (F, T, N) block is allocated (`_Kitchen.__init__`);
+2. the distinct sub-expressions are counted, and one (F, T, N) block is allocated (`_Computation.__init__`);
 3. each feature of the recipe is one task, run by threads (`compute.run`);
 4. a sub-expression is computed by the first task that needs it, and the others wait for it
-   (`_Kitchen.serve`); one waits only for what is part of all that one has begun, so never in a circle;
+   (`_Computation.get`); one waits only for what is part of all that one has begun, so never in a circle;
 5. a feature is computed straight into its plane of the block, and anything else into a plane of its own,
    that is let go after its last use.
 """
@@ -39,6 +39,8 @@ from .indicators import indicators
 from .panel import Panel
 from .registry import Param
 
+MAX_DEPTH = 100  # steps upon steps in one expression: what Python can still parse, pickle and walk through
+MAX_TEXT = 100_000  # characters of a repr, in which what is used twice stands twice
 DTYPE = Param("dtype", "float64", choices=("float64", "float32"), doc="of the features")
 
 
@@ -46,7 +48,8 @@ class Expression:
     """A frozen expression over the fields of a panel; made by `field`, `feature` and by arithmetic.
 
     ``+ - * /`` with another expression or a number, unary ``-`` and ``abs()`` work value by value; a result
-    that is not finite, as of a division by zero, is NaN. Expressions are equal if their repr is.
+    that is not finite, as of a division by zero, is NaN. Expressions are equal if their repr is. One of more than
+    100 steps upon steps, or with a repr of more than 100,000 characters, is refused.
 
     Attributes
     ----------
@@ -54,13 +57,20 @@ class Expression:
         What it is computed from.
     """
 
-    __slots__ = ("_repr", "parts")
+    __slots__ = ("_depth", "_repr", "parts")
     __array_ufunc__ = None  # so that numpy scalars leave arithmetic to the expression
 
     parts: tuple[Expression, ...]
 
     def _freeze(self, text: str, parts: tuple[Expression, ...], **more) -> None:
-        for name, value in {"_repr": text, "parts": parts, **more}.items():
+        depth = 1 + max((part._depth for part in parts), default=0)
+        if depth > MAX_DEPTH or len(text) > MAX_TEXT:
+            raise ParameterError(
+                f"the expression {text[:40]}... is {depth} steps deep and {len(text)} characters long, expected at"
+                f" most {MAX_DEPTH} steps and {MAX_TEXT} characters",
+                hint="compute a part of it into a field: panel.join(Recipe({name: part}).compute(panel))",
+            )
+        for name, value in {"_depth": depth, "_repr": text, "parts": parts, **more}.items():
             object.__setattr__(self, name, value)
 
     def __setattr__(self, name: str, value: object):
@@ -338,12 +348,25 @@ def _arithmetic(operator: str, left: object, right: object):
         if isinstance(operand, Expression):
             operands.append(operand)
         elif isinstance(operand, numbers.Real) and not isinstance(operand, (bool, np.bool_)):
-            if not math.isfinite(operand):
-                raise ParameterError(f"{left!r} {operator} {right!r}: a constant must be finite")
-            operands.append(float(operand))
+            operands.append(_constant(operand))
         else:
             return NotImplemented
     return _Arithmetic(operator, tuple(operands))
+
+
+def _constant(value: numbers.Real) -> float:
+    try:
+        number = float(value)
+    except OverflowError:
+        raise ParameterError(f"a constant is a {type(value).__name__} too large for float64 (above 1.8e308)") from None
+    if not math.isfinite(number):
+        raise ParameterError(f"a constant is {value!r}, it must be finite")
+    if isinstance(value, numbers.Integral) and int(value) != number:
+        raise ParameterError(
+            f"the constant {value} would be rounded to {number!r}: float64 can't hold all integers above 2**53",
+            hint=f"{number!r}, if that is good enough",
+        )
+    return number
 
 
 class Recipe(Mapping[str, Expression]):
@@ -353,6 +376,11 @@ class Recipe(Mapping[str, Expression]):
     ----------
     features : mapping of str to Expression, or iterable of Expression
         Without names of their own they are named by their repr.
+
+    Notes
+    -----
+    Recipes are equal if their repr is: unlike in a dict, the order counts, for it is the order of the fields in
+    the panel.
 
     Raises
     ------
@@ -370,6 +398,11 @@ class Recipe(Mapping[str, Expression]):
         named = isinstance(features, Mapping)
         if isinstance(features, (Expression, str)):
             features = [features]
+        if not isinstance(features, Iterable):
+            raise ParameterError(
+                f"a recipe is made of a {type(features).__name__}, expected features",
+                hint='Recipe({"momentum": feature("roc", window=20)})',
+            )
         pairs = list(features.items()) if named else [(repr(f), f) for f in features]
         for name, expression in pairs:
             if not isinstance(expression, Expression) or not isinstance(name, str):
@@ -462,13 +495,13 @@ class Recipe(Mapping[str, Expression]):
                     raise error
         wanted = dtype if dtype is None or isinstance(dtype, str) else np.dtype(dtype).name
         wanted = DTYPE.check(wanted or panel.dtype.name, "recipe")
-        kitchen = _Kitchen(self, panel.astype(np.result_type(panel.dtype, wanted)))
-        tasks = [(name, kitchen.cook, number) for number, name in enumerate(self)]
+        computation = _Computation(self, panel.astype(np.result_type(panel.dtype, wanted)))
+        tasks = [(name, computation.run, number) for number, name in enumerate(self)]
         run(tasks, how="threads", workers=workers, progress=progress)
-        return kitchen.panel().astype(wanted)
+        return computation.panel().astype(wanted)
 
 
-class _Kitchen:
+class _Computation:
     """One computation of a recipe: the block, and what is computed once for all."""
 
     def __init__(self, recipe: Recipe, panel: Panel):
@@ -476,7 +509,7 @@ class _Kitchen:
         self.features = list(recipe.values())
         self.block = np.empty((len(recipe), *panel.shape[1:]), panel.dtype)
         self.lock = threading.Lock()
-        self.served: dict[Expression, Future] = {}
+        self.computed: dict[Expression, Future] = {}
         # the plane of the block that each feature is computed into: of equal ones, the first
         self.place: dict[Expression, int] = {}
         for number, expression in enumerate(self.features):
@@ -485,23 +518,23 @@ class _Kitchen:
         for expression in _distinct(self.features):
             self.uses.update(expression.parts)
 
-    def cook(self, number: int) -> None:
+    def run(self, number: int) -> None:
         """Feature `number` into its plane of the block."""
         expression = self.features[number]
-        plane = self.serve(expression)
+        plane = self.get(expression)
         if not np.may_share_memory(plane, self.block[number]):
             self.block[number] = plane
         self.done(expression)
 
-    def serve(self, expression: Expression):
+    def get(self, expression: Expression):
         """The plane of `expression`, or a plane for each output of a call; who comes first computes it."""
         if isinstance(expression, _Field):
             return self.source.plane(expression.name)
         with self.lock:
-            future = self.served.get(expression)
+            future = self.computed.get(expression)
             mine = future is None
             if mine:
-                future = self.served[expression] = Future()
+                future = self.computed[expression] = Future()
         if mine:
             try:
                 future.set_result(self.evaluate(expression))
@@ -510,7 +543,7 @@ class _Kitchen:
         return future.result()
 
     def evaluate(self, expression: Expression):
-        planes = [self.serve(part) for part in expression.parts]
+        planes = [self.get(part) for part in expression.parts]
         if isinstance(expression, _Output):
             result = planes[0][expression.number]
         else:
@@ -538,7 +571,7 @@ class _Kitchen:
         with self.lock:
             self.uses[expression] -= 1
             if not self.uses[expression]:
-                self.served.pop(expression, None)
+                self.computed.pop(expression, None)
 
     def panel(self) -> Panel:
         self.block.flags.writeable = False

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .errors import DataError, ParameterError, RegistrationError
-from .panel import Panel
+from .errors import ParameterError, RegistrationError
+from .panel import Panel, positive_prices
 from .registry import Param, Registry, check_params
 
 SPAN = "span"
@@ -55,7 +55,9 @@ class Label:
         if twice:
             raise ParameterError(f"{self.name}: {min(twice)} is given twice", hint="give parameters by name")
         planes = self.function(panel, **check_params(self.name, self.params, by_place | kwargs))
-        values = np.stack(planes).astype(panel.dtype, copy=False)
+        with np.errstate(over="ignore"):
+            values = np.stack(planes).astype(panel.dtype, copy=False)
+        values[:, np.isinf(values).any(axis=0)] = np.nan  # more than the dtype holds is no label, and spans nothing
         values.flags.writeable = False
         return panel.like(values, self.fields)
 
@@ -98,27 +100,6 @@ def label(*params: Param, fields: tuple[str, ...] = ()) -> Callable[[Callable], 
     return register
 
 
-def positive_prices(panel: Panel, field: str) -> np.ndarray:
-    """The plane of `field`, in which every price is positive and finite, or NaN where it is missing.
-
-    Raises
-    ------
-    DataError
-        For the first price that is zero, negative or infinite: no return can be taken from it.
-    """
-    plane = panel.plane(field)
-    with np.errstate(invalid="ignore"):
-        bad = (plane <= 0) | np.isinf(plane)
-    if bad.any():
-        t, n = (int(i) for i in np.argwhere(bad)[0])
-        raise DataError(
-            f"{field} of {panel.symbols[n]!r} at {panel.time[t]} (row {t}) is {plane[t, n]}, expected"
-            f" a positive price or NaN; there are {int(bad.sum())} such prices",
-            hint="set what is no price to NaN, or leave the symbol out: panel.select(symbols=[...])",
-        )
-    return plane
-
-
 HORIZON = Param("horizon", 1, low=1, doc="rows between the two prices")
 PRICE = Param("price", "close", doc="field that the return is taken from")
 
@@ -127,9 +108,9 @@ PRICE = Param("price", "close", doc="field that the return is taken from")
 def forward_return(panel: Panel, horizon: int = 1, price: str = "close") -> tuple[np.ndarray, ...]:
     """The simple return from a row's price to the price `horizon` rows later.
 
-    ``price[t + horizon] / price[t] - 1``, as a fraction; NaN where either price is missing and on the last
-    `horizon` rows. Prices in between play no part. Taken from prices as they are: adjust them for splits
-    first (``panel.adjusted()``).
+    ``price[t + horizon] / price[t] - 1``, as a fraction; NaN where either price is missing, on the last
+    `horizon` rows, and where it is more than the panel's dtype can hold. Prices in between play no part. Taken
+    from prices as they are: adjust them for splits first (``panel.adjusted()``).
 
     Parameters
     ----------

@@ -59,7 +59,10 @@ class Param:
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
         if self.kind is float and isinstance(value, numbers.Real) and not isinstance(value, bool):
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                raise ParameterError(f"{owner}: {self.name} is too large for a float", hint="at most 1.8e308") from None
         elif self.kind is int and isinstance(value, float) and value.is_integer():
             value = int(value)
         elif self.kind is tuple and isinstance(value, list):

@@ -183,19 +183,30 @@ def _load_file(path: Path, params: dict) -> Panel:
         params = {**params, "name": params["name"] or stem}
         return Panel(*read_frame(frame, **params, first_line=first_line))
     except WorkbenchError as error:
-        raise type(error)(f"{path}: {error.message}", hint=error.hint) from None
+        read = "pd.read_csv" if suffix.startswith(".csv") else "pd.read_parquet"
+        hint = _hint_on_file(error.hint, f"{read}({str(path)!r})")
+        raise type(error)(f"{path}: {error.message}", hint=hint) from None
+    except UnicodeDecodeError as error:  # arrow decodes text when it is looked at, not when it is read
+        hint = "it may be damaged: write or download it again"
+        raise DataError(f"{path}: it holds text that is not UTF-8 ({error.reason})", hint=hint) from None
+
+
+def _hint_on_file(hint: str | None, read: str) -> str | None:
+    """A hint that was written about a frame, for who has a file: how to get at the `df` that it speaks of."""
+    hint = hint and hint.replace("from_frame(df, ", "load(path, ")
+    if hint is None or "pd.read_csv(" in hint or not re.search(r"\bdf\b", hint):
+        return hint
+    return f"mend the file; or df = {read}, then: {hint}; then wb.load(df)"
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    import pyarrow as pa
-
     try:
         return pd.read_parquet(path, engine="pyarrow")
-    except (pa.ArrowException, OSError, ValueError) as error:
-        text = str(error).splitlines()[0][:200]
+    except Exception as error:  # pandas trusts what the file says of itself, so damage there raises anything
+        text = f"{type(error).__name__}: {error}".splitlines()[0][:200]
         raise DataError(
             f"not a whole parquet file of {path.stat().st_size} bytes: {text}",
-            hint="it may have been cut off: write or download it again",
+            hint="it may be cut off or damaged: write or download it again",
         ) from None
 
 
@@ -206,6 +217,13 @@ def _read_csv(path: Path, params: dict) -> pd.DataFrame:
     keys = [name_key(h) for h in header]
     if header[0] == "" and params["time"] is None and not set(keys) & set(TIME_NAMES):
         header[0], keys[0] = "time", "time"  # as DataFrame.to_csv writes an index without a name
+        first = text.split("\n", 2)[1].split(",", 1)[0].strip('"')
+        if re.fullmatch(r"\d{1,7}", first):
+            raise DataError(
+                f"there is no time: the column without a name holds {first!r} in line 2, the number of a row",
+                hint="set_index(...) on the dates before to_csv(...); or, if a column holds them, name it:"
+                ' load(path, time="...")',
+            )
     labels = [
         h
         for h, key in zip(header, keys, strict=True)
@@ -239,7 +257,12 @@ def _text_of(path: Path) -> str:
         raise DataError(f"line {line} holds a zero byte: this is no text", hint="write or download it again")
     if not text.strip():
         raise DataError("the file is empty", hint="write or download it again")
-    return text.rstrip()
+    text = text.rstrip()
+    bare = re.search(r"\r(?!\n)", text)
+    if bare:
+        line = text.count("\n", 0, bare.start()) + 1
+        raise DataError(f"line {line} ends in a CR alone, expected LF or CRLF", hint="save the file with LF line ends")
+    return text
 
 
 def _check_lines(text: str) -> list[str]:
@@ -271,7 +294,8 @@ def _check_header(header: list[str]) -> list[str]:
     if not any(header):
         raise DataError("line 1 is empty, expected the names of the columns", hint="take the line out")
     if len(header) == 1 and re.search(r"[;\t|]", header[0]):
-        hint = 'pd.read_csv(path, sep=";"), then wb.load(df)'
+        separator = max(";\t|", key=header[0].count)
+        hint = f"df = pd.read_csv(path, sep={separator!r}), then wb.load(df)"
         raise DataError(f"line 1 has no commas: {header[0][:60]!r}", hint=hint)
     if re.match(r"\s*-?\d", header[0]):
         hint = "write the names of the columns above it"

@@ -1,5 +1,5 @@
-"""Panel: the one data shape, fields x time x symbols (core), and the frames that it is read from (frames)."""
+"""Panel: the one data shape, fields x time x symbols (core), the frames that it is read from (frames, times)."""
 
-from .core import PRICES, Panel, Samples
+from .core import PRICES, Panel, Samples, positive_prices
 
-__all__ = ["PRICES", "Panel", "Samples"]
+__all__ = ["PRICES", "Panel", "Samples", "positive_prices"]

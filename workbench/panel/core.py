@@ -11,7 +11,6 @@ import hashlib
 import html
 import json
 from collections.abc import Iterable, Mapping
-from datetime import date
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -19,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, ParameterError, UnknownNameError
-from .frames import PRICES, checked_labels, checked_time, read_frame
+from .frames import PRICES, checked_labels, read_frame
+from .times import checked_time, slice_label
 
 
 class Samples(NamedTuple):
@@ -106,7 +106,8 @@ class Panel:
             digest.update(json.dumps(head, ensure_ascii=True).encode())
             digest.update(self.time.asi8.astype("<i8").tobytes())
             for plane in self.values:
-                plane = plane + plane.dtype.type(0)  # a copy in which -0.0, which equals 0.0, is 0.0
+                with np.errstate(invalid="ignore"):  # of a signalling NaN
+                    plane = plane + plane.dtype.type(0)  # a copy in which -0.0, which equals 0.0, is 0.0
                 plane[np.isnan(plane)] = np.nan  # one bit pattern for all NaN
                 digest.update(plane.astype(plane.dtype.newbyteorder("<"), copy=False).data)
             object.__setattr__(self, "_fingerprint", digest.hexdigest())
@@ -169,7 +170,8 @@ class Panel:
     def __getitem__(self, key):
         """``panel["close"]``: the field as a DataFrame (T x N), no copy. ``panel[:"2021"]``: rows by label.
 
-        Both ends of a slice are included, as in pandas; a label without a time zone is taken as UTC.
+        Both ends of a slice are included, as in pandas, and a label that is a year, a month or a date stands
+        for the whole of it; a label without a time zone is taken as UTC.
         """
         if isinstance(key, slice):
             return self._between(key)
@@ -182,10 +184,10 @@ class Panel:
         return pd.DataFrame(self.plane(key), index=self.time, columns=columns, copy=False)
 
     def __getattr__(self, name: str):
-        if not name.startswith("_") and name in self.fields:
-            return self[name]
-        if name.startswith("_"):
+        if name.startswith("_") or name in Panel.__slots__:  # the second: of a panel that was never made
             raise AttributeError(name)
+        if name in self.fields:
+            return self[name]
         raise AttributeError(str(UnknownNameError.of("field or attribute of a Panel", name, self.fields)))
 
     def __contains__(self, field: object) -> bool:
@@ -201,6 +203,11 @@ class Panel:
 
     def rows(self, start: int | None = None, stop: int | None = None) -> Panel:
         """The rows from number `start` up to, not including, `stop`; counted as Python's slices are."""
+        for bound in (start, stop):
+            if bound is not None and not hasattr(bound, "__index__"):
+                raise ParameterError(
+                    f"rows are counted in ints, found {bound!r}", hint='panel.rows(0, 100); by time: panel["2020":]'
+                )
         start, stop, _ = slice(start, stop).indices(len(self.time))
         if (start, max(start, stop)) == (0, len(self.time)):
             return self
@@ -299,15 +306,28 @@ class Panel:
         open, high, low and close are multiplied by adj_close / close, volume is divided by it, so that price
         times volume stays what it was; other fields are left alone. Needs the fields close and adj_close.
         Adjusted prices of the past know of later splits and dividends: take returns from them, never levels.
+
+        Raises
+        ------
+        DataError
+            Where close or adj_close is zero, negative or infinite, or a result is too large for the dtype.
         """
-        close, target = self.plane("close"), self.plane("adj_close")
+        close, target = positive_prices(self, "close"), positive_prices(self, "adj_close")
         values = self.values.copy()
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(all="ignore"):
             for name in PRICES:
                 if name in self.fields:  # divided first: what equals the close stays equal to it, to the bit
                     values[self.fields.index(name)] = self.plane(name) / close * target
             if "volume" in self.fields:
                 values[self.fields.index("volume")] = self.plane("volume") / (target / close)
+        lost = np.isinf(values) & np.isfinite(self.values)
+        if lost.any():
+            f, t, n = (int(i) for i in np.argwhere(lost)[0])
+            raise DataError(
+                f"adjusted {self.fields[f]} of {self.symbols[n]!r} at {self.time[t]} (row {t}) is too large for"
+                f" {self.dtype}: close is {close[t, n]}, adj_close {target[t, n]}",
+                hint="set what is no price to NaN",
+            )
         return _make(values, self.time, self.symbols, self.fields)
 
     # ------------------------------------------------------------------ samples
@@ -400,13 +420,14 @@ class Panel:
         name : str, default "asset"
             The symbol of a single frame.
         bars : bool, default True
-            Check that prices are above zero, high and low enclose open and close (to 1e-6, for rounding in
-            float32), and volume is not negative. False takes the columns as plain numbers.
+            Check that prices are above zero, high is not below low, both enclose open and close, and volume
+            is not negative. Prices are compared to a relative 1e-6, for rounding in float32. False takes the
+            columns as plain numbers.
 
         Notes
         -----
         Times with a zone are converted to UTC, times without one are taken as UTC: a bar stamped midnight in
-        New York comes out at 05:00 or 04:00. Dates, and text in ISO 8601, are understood. Bar columns are
+        New York comes out at 05:00 or 04:00. Dates, and full dates as text in ISO 8601, are understood. Bar columns are
         found in any spelling of ``open high low close adj_close volume`` ("Close", "Adj Close", "adjClose");
         other columns keep their names. Integer symbols become text; columns of bool become 0 and 1. The panel
         is float32 if all columns are, else float64. Symbols and fields keep the order in which they appear,
@@ -436,7 +457,7 @@ class Panel:
     def _between(self, key: slice) -> Panel:
         if key.step is not None:
             raise ParameterError(f"time is sliced without a step, found {key.step!r}", hint="panel[a:b]")
-        bounds = [_label_of_time(key.start), _label_of_time(key.stop)]
+        bounds = [slice_label(key.start), slice_label(key.stop)]
         try:
             found = self.time.slice_indexer(*bounds)
         except (ValueError, TypeError) as error:
@@ -485,7 +506,7 @@ def _float_dtype(dtype) -> np.dtype:
 
 def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`values` in `dtype`; a finite value that doesn't fit into it is an error rather than an infinity."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         cast = values.astype(dtype)
     lost = np.isinf(cast) & ~np.isinf(values)
     if lost.any():
@@ -493,13 +514,22 @@ def _cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def _label_of_time(label):
-    """A slice's end in the form that pandas takes it against a UTC index."""
-    if isinstance(label, (int, float, np.number)):
-        raise ParameterError(f"time is sliced by dates, found {label!r}", hint="panel.rows(start, stop)")
-    if label is None or isinstance(label, str):
-        return label
-    if isinstance(label, (date, np.datetime64)):
-        stamp = pd.Timestamp(label)
-        return stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")
-    raise ParameterError(f"time is sliced by dates, found {label!r}", hint='panel["2020":"2021-06-30"]')
+def positive_prices(panel: Panel, field: str) -> np.ndarray:
+    """The plane of `field`, in which every price is positive and finite, or NaN where it is missing.
+
+    Raises
+    ------
+    DataError
+        For the first price that is zero, negative or infinite: no return can be taken from it.
+    """
+    plane = panel.plane(field)
+    with np.errstate(invalid="ignore"):
+        bad = (plane <= 0) | np.isinf(plane)
+    if bad.any():
+        t, n = (int(i) for i in np.argwhere(bad)[0])
+        raise DataError(
+            f"{field} of {panel.symbols[n]!r} at {panel.time[t]} (row {t}) is {plane[t, n]}, expected"
+            f" a positive price or NaN; there are {int(bad.sum())} such prices",
+            hint="set what is no price to NaN, or leave the symbol out: panel.select(symbols=[...])",
+        )
+    return plane

@@ -7,77 +7,32 @@ Nothing is repaired: each check ends in a DataError that says what, where (the r
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Sequence
-from datetime import date
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from itertools import islice
 
 import numpy as np
 import pandas as pd
 
 from ..errors import DataError, ParameterError, UnknownNameError
+from .times import Rows, check_order, in_all, is_dated, parse_time, stamp
 
 PRICES = ("open", "high", "low", "close")
 BARS = (*PRICES, "adj_close", "volume")
 TIME_NAMES = ("time", "date", "datetime", "timestamp")
 SYMBOL_NAMES = ("symbol", "ticker", "asset", "instrument", "permno", "isin")
 FIELD_NAMES = ("field", "price", "attribute", "attributes", "variable", "feature")
-TOLERANCE = 1e-6  # relative, of high and low about open and close: vendors round prices in float32
+TOLERANCE = 1e-6  # relative, of high, low, open and close among each other: vendors round prices in float32
 EXACT = 2**53  # above it, float64 no longer holds every integer
 
 
 # ---------------------------------------------------------------------- labels of a panel
 
 
-def checked_time(time) -> pd.DatetimeIndex:
-    """The constructor's time: UTC, nanoseconds, strictly increasing."""
-    if isinstance(time, np.ndarray) and time.dtype.kind == "M":
-        time = pd.DatetimeIndex(time)
-    if not isinstance(time, pd.DatetimeIndex):
-        raise DataError(
-            f"time is a {type(time).__name__}, expected a DatetimeIndex",
-            hint='pd.DatetimeIndex(time, tz="UTC"), or pd.to_datetime(time, utc=True)',
-        )
-    time = _utc(time)
-    if not (time.is_monotonic_increasing and time.is_unique) or time.hasnans:
-        _refuse_order(time, _Rows(time, None))
-    return time
-
-
-def _utc(time: pd.DatetimeIndex) -> pd.DatetimeIndex:
-    """`time` in UTC nanoseconds, named "time"; without a time zone it is taken as UTC."""
-    time = time.tz_localize("UTC") if time.tz is None else time.tz_convert("UTC")
-    try:
-        time = time.as_unit("ns")
-    except pd.errors.OutOfBoundsDatetime as error:
-        raise DataError(f"time is out of range: {error}", hint="years from 1678 to 2261 can be held") from None
-    return pd.DatetimeIndex(time, name="time", freq=None)
-
-
-def _refuse_order(time: pd.DatetimeIndex, rows: _Rows):
-    """Raise the error that says where `time` is missing, repeated or goes back."""
-    if time.hasnans:
-        at = int(np.flatnonzero(time.isna())[0])
-        raise DataError(f"time is missing (NaT) in {rows(at)}", hint="drop these rows: df[df.index.notna()]")
-    twice = time.duplicated()
-    if twice.any():
-        at = int(np.flatnonzero(twice)[0])
-        first = int(np.flatnonzero(time == time[at])[0])
-        raise DataError(
-            f"duplicate timestamp {_stamp(time[at])}: {rows(first)} and {rows(at)}{_count(twice.sum())}",
-            hint='keep one of them: df[~df.index.duplicated(keep="last")]; if they are of several symbols,'
-            ' name their column: from_frame(df, symbol="...")',
-        )
-    at = int(np.flatnonzero(np.diff(time.asi8) < 0)[0]) + 1
-    raise DataError(
-        f"time is not sorted: {rows(at)} is {_stamp(time[at])}, after {_stamp(time[at - 1])}",
-        hint="sort it: df.sort_index()",
-    )
-
-
 def checked_labels(kind: str, names: Sequence[str]) -> tuple[str, ...]:
     """`names` as a tuple of distinct, non-empty, trimmed str."""
-    if isinstance(names, str):
-        raise DataError(f"{kind}s are the str {names!r}, expected a sequence of str", hint=f"[{names!r}]")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        what = type(names).__name__
+        raise DataError(f"{kind}s are the {what} {names!r}, expected a sequence of str", hint=f"[{str(names)!r}]")
     names = tuple(str(n) if isinstance(n, np.str_) else n for n in names)
     for number, name in enumerate(names):
         if not isinstance(name, str):
@@ -106,7 +61,7 @@ def read_frame(df, *, layout=None, time=None, symbol=None, field="close", name="
     if layout not in (None, "long", "wide", "single"):
         raise ParameterError(f"layout={layout!r} is no choice", hint='choices: "long", "wide", "single"')
     df = _as_frame(df)
-    rows = _Rows(df.index, first_line)
+    rows = Rows(df.index, first_line)
     times, df = _find_time(df, time, rows)
     if df.columns.nlevels > 1:
         block = _wide_block(df, times, rows, _two_levels(df.columns, layout, df.index.nlevels > 1))
@@ -122,22 +77,6 @@ def read_frame(df, *, layout=None, time=None, symbol=None, field="close", name="
     values, times, symbols, fields, where = block
     _check_bars(values, fields, where, bars)
     return values, times, symbols, fields
-
-
-class _Rows:
-    """What a row is called in messages: its line in the file, or its number and its label in the index."""
-
-    def __init__(self, index: pd.Index, first_line: int | None):
-        self.index, self.first_line = index, first_line
-
-    def __call__(self, number: int) -> str:
-        if self.first_line is not None:
-            return f"line {number + self.first_line}"
-        if isinstance(self.index, pd.RangeIndex) and (self.index.start, self.index.step) == (0, 1):
-            return f"row {number}"
-        label = self.index[number]
-        label = ", ".join(map(str, label)) if isinstance(label, tuple) else str(label)
-        return f"row {number} ({label})"
 
 
 def _as_frame(df) -> pd.DataFrame:
@@ -163,14 +102,6 @@ def _as_frame(df) -> pd.DataFrame:
     return df
 
 
-def _stamp(time: pd.Timestamp) -> str:
-    return f"{time:%Y-%m-%d}" if time == time.normalize() else str(time)
-
-
-def _count(number: int) -> str:
-    return f" ({number} such in all)" if number > 1 else ""
-
-
 def _named(label: Hashable) -> str:
     return " / ".join(map(str, label)) if isinstance(label, tuple) else repr(label)
 
@@ -178,31 +109,31 @@ def _named(label: Hashable) -> str:
 # ---------------------------------------------------------------------- time
 
 
-def _find_time(df: pd.DataFrame, given: str | None, rows: _Rows) -> tuple[pd.DatetimeIndex, pd.DataFrame]:
+def _find_time(df: pd.DataFrame, given: str | None, rows: Rows) -> tuple[pd.DatetimeIndex, pd.DataFrame]:
     """The time of every row, and the frame with it out of the columns (levels stay where they are)."""
     levels, columns = list(df.index.names), list(df.columns)
     if given is not None:
         if given in columns and given not in levels:
-            return _parse_time(df[given], rows), df.drop(columns=[given])
+            return parse_time(df[given], rows), df.drop(columns=[given])
         if given in levels:
-            return _parse_time(df.index.get_level_values(given), rows), df
+            return parse_time(df.index.get_level_values(given), rows), df
         raise UnknownNameError.of("time column", given, [c for c in [*columns, *levels] if c is not None])
     if df.index.nlevels > 2:
         raise DataError(
             f"the index has {df.index.nlevels} levels, expected time and symbol",
             hint="df.droplevel(...) or df.reset_index(...) the others",
         )
-    dated = [i for i in range(df.index.nlevels) if _is_dated(df.index.get_level_values(i))]
+    dated = [i for i in range(df.index.nlevels) if is_dated(df.index.get_level_values(i))]
     found = dated or [i for i, level in enumerate(levels) if name_key(level) in TIME_NAMES]
     if len(found) == 1:
-        return _parse_time(df.index.get_level_values(found[0]), rows), df
+        return parse_time(df.index.get_level_values(found[0]), rows), df
     if not found:
         named = [c for c in columns if name_key(c) in TIME_NAMES]
-        found = named or [c for c in columns if _is_dated(df[c])]
+        found = named or [c for c in columns if is_dated(df[c])]
         if len(found) == 1:
-            return _parse_time(df[found[0]], rows), df.drop(columns=[found[0]])
+            return parse_time(df[found[0]], rows), df.drop(columns=[found[0]])
         if not found and df.index.nlevels == 1 and not pd.api.types.is_numeric_dtype(df.index.dtype):
-            return _parse_time(df.index, rows), df
+            return parse_time(df.index, rows), df
     what = f"more than one time: {', '.join(_named(f) for f in found)}" if found else "no time in it"
     raise DataError(
         f"the frame has {what}; its index is a {type(df.index).__name__} {list(df.index.names)},"
@@ -214,81 +145,6 @@ def _find_time(df: pd.DataFrame, given: str | None, rows: _Rows) -> tuple[pd.Dat
 def name_key(label: Hashable) -> str:
     """A name without its case, blanks and joints: "Adj Close", "adj_close" and "adjClose" are one."""
     return re.sub(r"[\s_.\-]", "", label).lower() if isinstance(label, str) else ""
-
-
-def _is_dated(values) -> bool:
-    return isinstance(values.dtype, (pd.DatetimeTZDtype, pd.PeriodDtype)) or values.dtype.kind == "M"
-
-
-def _parse_time(values: pd.Series | pd.Index, rows: _Rows) -> pd.DatetimeIndex:
-    """Times in UTC without holes; order and duplicates are for the layout to judge."""
-    dtype = values.dtype
-    if isinstance(dtype, pd.PeriodDtype):
-        raise DataError(f"time is in periods ({dtype})", hint='df.index.to_timestamp(how="start"), or "end"')
-    if pd.api.types.is_numeric_dtype(dtype):
-        raise DataError(
-            f"time is in numbers ({dtype}): {rows(0)} holds {np.asarray(values)[0]}",
-            hint='pd.to_datetime(df["time"], unit="s"), or format="%Y%m%d"',
-        )
-    missing = np.flatnonzero(np.asarray(pd.isna(values)))
-    if len(missing):
-        raise DataError(
-            f"time is missing (NaT) in {rows(int(missing[0]))}{_count(len(missing))}",
-            hint="drop these rows, or fill in their time",
-        )
-    time = pd.DatetimeIndex(values) if _is_dated(values) else _parse_objects(list(values), rows)
-    time = _utc(time)
-    first_day = (time.asi8 >= 0).all() and (time.asi8 < 86_400 * 10**9).all()
-    if len(time) > 1 and first_day and (time.asi8 % 10**9).any():
-        raise DataError(
-            f"all of time lies in the first day of 1970 ({time[0]}): numbers were read as nanoseconds",
-            hint='pd.to_datetime(numbers, unit="s"), or format="%Y%m%d"',
-        )
-    return time
-
-
-def _parse_objects(values: list, rows: _Rows) -> pd.DatetimeIndex:
-    """Text in ISO 8601, dates and datetimes, all in one time zone."""
-    if all(isinstance(v, str) for v in values):  # each text is read once; a long frame repeats its dates
-        codes, unique = pd.factorize(np.array(values, dtype=object))
-        first = np.full(len(unique), len(codes))
-        np.minimum.at(first, codes, np.arange(len(codes)))
-    else:
-        codes, unique, first = slice(None), values, range(len(values))
-    zones: dict[str, int] = {}
-    for number, value in enumerate(unique):
-        if zones.setdefault(_zone(value, rows, first[number]), number) == number and len(zones) > 1:
-            (one, a), (other, b) = zones.items()
-            raise DataError(
-                f"mixed time zones: {rows(first[a])} has {one} ({unique[a]}),"
-                f" {rows(first[b])} has {other} ({unique[b]})",
-                hint='pd.to_datetime(df["time"], utc=True), if each one is right as it stands',
-            )
-    try:
-        return pd.DatetimeIndex(pd.to_datetime(unique, format="ISO8601"))[codes]
-    except (ValueError, TypeError, OverflowError):
-        for number, value in enumerate(unique):
-            try:
-                pd.to_datetime(value, format="ISO8601")
-            except (ValueError, TypeError, OverflowError):
-                raise DataError(
-                    f"time in {rows(first[number])} is {value!r}, which is no date in ISO 8601",
-                    hint="dates are written 2020-01-31; pd.to_datetime(..., format='%d/%m/%Y') reads others",
-                ) from None
-        raise
-
-
-def _zone(value: object, rows: _Rows, number: int) -> str:
-    """The time zone of one time, "none" without one."""
-    if isinstance(value, str):
-        offset = re.search(r"[T ]\d\d.*?(Z|[+-]\d\d(?::?\d\d)?)$", value)
-        return offset.group(1).replace("Z", "+00:00") if offset else "none"
-    if isinstance(value, (date, np.datetime64)):
-        return str(getattr(value, "tzinfo", None) or "none")
-    raise DataError(
-        f"time in {rows(number)} is {value!r} ({type(value).__name__}), expected a date or a time",
-        hint='pd.to_datetime(df["time"])',
-    )
 
 
 # ---------------------------------------------------------------------- layout
@@ -306,11 +162,14 @@ def _find_symbols(df: pd.DataFrame, given: str | None, layout: str | None):
             return df.index.get_level_values(given), df
         raise UnknownNameError.of("symbol column", given, [c for c in [*columns, *levels] if c is not None])
     if df.index.nlevels == 2:
-        dated = [_is_dated(df.index.get_level_values(i)) or name_key(levels[i]) in TIME_NAMES for i in (0, 1)]
+        dated = [is_dated(df.index.get_level_values(i)) or name_key(levels[i]) in TIME_NAMES for i in (0, 1)]
         if dated[0] != dated[1]:
             return df.index.get_level_values(dated.index(False)), df
-        raise DataError(f"the levels of the index, {levels}, are not a time and a symbol", hint="name them so")
-    held = [] if _is_dated(df.index) else levels
+        raise DataError(
+            f"the levels of the index, {levels}, are not a time and a symbol",
+            hint='df.index.names = ["time", "symbol"], or name both: from_frame(df, time="...", symbol="...")',
+        )
+    held = [] if is_dated(df.index) else levels
     named = [c for c in [*held, *columns] if name_key(c) in SYMBOL_NAMES]
     if layout in ("wide", "single") or not named:
         if layout == "long":
@@ -403,7 +262,8 @@ def _symbols(labels: Sequence[Hashable], where: Callable[[int], str]) -> tuple[s
         if isinstance(label, (int, np.integer)) and not isinstance(label, bool):
             label = str(label)
         if not isinstance(label, str) or not label or label != label.strip():
-            what = "missing" if label is None or label != label or label == "" else repr(label)
+            missing = pd.api.types.is_scalar(label) and (pd.isna(label) or label == "")
+            what = "missing" if missing else repr(label)
             raise DataError(
                 f"the symbol in {where(number)} is {what}, expected text without blanks around it, or an int",
                 hint="df[symbol].str.strip() takes blanks off, .astype(str) makes text; or is the frame wide?"
@@ -416,12 +276,18 @@ def _symbols(labels: Sequence[Hashable], where: Callable[[int], str]) -> tuple[s
 # ---------------------------------------------------------------------- numbers
 
 
-def _wide_block(df: pd.DataFrame, time: pd.DatetimeIndex, rows: _Rows, labels: list[tuple]):
+def _wide_block(df: pd.DataFrame, time: pd.DatetimeIndex, rows: Rows, labels: list[tuple]):
     """The block of a frame with a row for each time; `labels` are (field, symbol) of its columns."""
-    _check_order(time, rows)
+    check_order(time, rows)
     raw_fields = list(dict.fromkeys(f for f, _ in labels))
     raw_symbols = list(dict.fromkeys(s for _, s in labels))
     fields = _fields(raw_fields)
+    unnamed = next((s for s in raw_symbols if isinstance(s, str) and (not s or s.startswith("Unnamed:"))), None)
+    if unnamed is not None:
+        raise DataError(
+            f"column {unnamed!r} is no symbol: in the file it was read from, the column has no name",
+            hint=f"df = pd.read_csv(..., index_col=0) if it is the index, df.drop(columns=[{unnamed!r}]) if not",
+        )
     symbols = _symbols(raw_symbols, lambda n: f"the columns, {raw_symbols[n]!r},")
     columns = _numbers(df, rows)
     values = np.full((len(fields), len(time), len(symbols)), np.nan, np.result_type(*columns))
@@ -429,14 +295,19 @@ def _wide_block(df: pd.DataFrame, time: pd.DatetimeIndex, rows: _Rows, labels: l
         values[raw_fields.index(f), :, raw_symbols.index(s)] = column
 
     def where(t: int, n: int) -> str:
-        return f"{symbols[n]} at {_stamp(time[t])}" + (f", {rows(t)}" if rows.first_line is not None else f", row {t}")
+        return f"{symbols[n]} at {stamp(time[t])}" + (f", {rows(t)}" if rows.first_line is not None else f", row {t}")
 
     return values, time, symbols, fields, where
 
 
-def _long_block(df: pd.DataFrame, times: pd.DatetimeIndex, labels, rows: _Rows):
+def _long_block(df: pd.DataFrame, times: pd.DatetimeIndex, labels, rows: Rows):
     """The block of a frame with a row for each bar."""
-    codes, unique = pd.factorize(labels, use_na_sentinel=False)
+    try:
+        codes, unique = pd.factorize(labels, use_na_sentinel=False)
+    except TypeError:  # a list among them, say
+        at, odd = next((at, v) for at, v in enumerate(labels) if not isinstance(v, (str, int)))
+        _symbols([odd], lambda n: rows(at))
+        raise
     first = np.full(len(unique), len(codes))
     np.minimum.at(first, codes, np.arange(len(codes)))
     symbols = _symbols(list(unique), lambda n: rows(int(first[n])))
@@ -452,16 +323,16 @@ def _long_block(df: pd.DataFrame, times: pd.DatetimeIndex, labels, rows: _Rows):
         one = int(np.flatnonzero(number[flat] != np.arange(len(flat)))[0])
         other = int(number[flat[one]])
         raise DataError(
-            f"duplicate timestamp {_stamp(times[one])}, {symbols[codes[one]]}: {rows(one)} and {rows(other)}"
-            f"{_count(len(flat) - int((number >= 0).sum()))}",
+            f"duplicate timestamp {stamp(times[one])}, {symbols[codes[one]]}: {rows(one)} and {rows(other)}"
+            f"{in_all(len(flat) - int((number >= 0).sum()))}",
             hint='keep one of them: df.drop_duplicates([time, symbol], keep="last")',
         )
     back = np.flatnonzero((np.diff(row[order]) < 0) & (np.diff(codes[order]) == 0))
     if len(back):
         one, other = int(order[back[0]]), int(order[back[0] + 1])
         raise DataError(
-            f"time is not sorted for {symbols[codes[one]]}: {rows(other)} is {_stamp(times[other])},"
-            f" after {_stamp(times[one])}",
+            f"time is not sorted for {symbols[codes[one]]}: {rows(other)} is {stamp(times[other])},"
+            f" after {stamp(times[one])}",
             hint="df.sort_values([symbol, time])",
         )
     columns = _numbers(df, rows)
@@ -471,17 +342,12 @@ def _long_block(df: pd.DataFrame, times: pd.DatetimeIndex, labels, rows: _Rows):
     time = pd.DatetimeIndex(stamps, tz="UTC", name="time")
 
     def where(t: int, n: int) -> str:
-        return f"{symbols[n]} at {_stamp(time[t])}, {rows(int(number[t * len(symbols) + n]))}"
+        return f"{symbols[n]} at {stamp(time[t])}, {rows(int(number[t * len(symbols) + n]))}"
 
     return values.reshape(len(fields), len(time), len(symbols)), time, symbols, fields, where
 
 
-def _check_order(time: pd.DatetimeIndex, rows: _Rows):
-    if not (time.is_monotonic_increasing and time.is_unique):
-        _refuse_order(time, rows)
-
-
-def _numbers(df: pd.DataFrame, rows: _Rows) -> list[np.ndarray]:
+def _numbers(df: pd.DataFrame, rows: Rows) -> list[np.ndarray]:
     """The columns as floats: float32 stays, all else becomes float64."""
     numeric = [pd.api.types.is_numeric_dtype(t) and t.kind != "c" for t in df.dtypes]
     if not any(numeric):
@@ -508,16 +374,16 @@ def _numbers(df: pd.DataFrame, rows: _Rows) -> list[np.ndarray]:
     return columns
 
 
-def _refuse_text(column: pd.Series, rows: _Rows):
+def _refuse_text(column: pd.Series, rows: Rows):
     """Raise the error that names the first thing in `column` that isn't a number."""
     name = column.name
     hint = f"pd.to_numeric(df[{name!r}]) if they are numbers, df.drop(columns=[{name!r}]) if not"
-    if _is_dated(column) or column.dtype.kind in "mc":
+    if is_dated(column) or column.dtype.kind in "mc":
         raise DataError(f"column {_named(name)} is not numeric: it holds {column.dtype}", hint=hint)
     column = column.astype(object)
     bad = np.flatnonzero((pd.to_numeric(column, errors="coerce").isna() & column.notna()).to_numpy())
     if len(bad):
-        at, count = int(bad[0]), _count(len(bad))
+        at, count = int(bad[0]), in_all(len(bad))
         raise DataError(f"column {_named(name)} is not numeric: {rows(at)} holds {column.iloc[at]!r}{count}", hint=hint)
     raise DataError(
         f"column {_named(name)} holds its numbers as text or objects: {rows(0)} holds {column.iloc[0]!r}",
@@ -531,7 +397,7 @@ def _check_bars(values: np.ndarray, fields: Sequence[str], where: Callable[[int,
     def refuse(wrong: np.ndarray, text: Callable[[tuple], str], hint: str):
         if wrong.any():
             at = np.unravel_index(int(wrong.argmax()), wrong.shape)
-            count = _count(int(wrong.sum()))
+            count = in_all(int(wrong.sum()))
             raise DataError(f"{text(at)} for {where(int(at[0]), int(at[1]))}{count}", hint=hint)
 
     for name, plane in zip(fields, values, strict=True):
@@ -554,10 +420,12 @@ def _check_bars(values: np.ndarray, fields: Sequence[str], where: Callable[[int,
         refuse(plane["volume"] < 0, lambda at: f"volume is {plane['volume'][at]}, below 0,", plain)
     if "high" in plane and "low" in plane:
         text = "high {} is below low {}"
+        wrong = plane["low"] - plane["high"] > TOLERANCE * plane["high"]
+        swapped = 2 * wrong.sum() > np.isfinite(plane["high"] - plane["low"]).sum()
         refuse(
-            plane["high"] < plane["low"],
+            wrong,
             lambda at: text.format(plane["high"][at], plane["low"][at]),
-            f"are the columns swapped? {plain}",
+            f"are the columns swapped? {plain}" if swapped else plain,
         )
     for name in (n for n in ("open", "close") if n in plane):
         for edge, sign in (("high", 1), ("low", -1)):

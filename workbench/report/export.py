@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import copy
 import hashlib
-import logging
 import os
 import tempfile
 import time
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError, NotebookError, ParameterError, UnknownNameError, WorkbenchError
 from ..install import kernelspec
+from .page import page, quiet
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
@@ -58,7 +58,6 @@ def report(notebook: str | os.PathLike, output: str | os.PathLike | None = None,
     KeyboardInterrupt
         On Ctrl-C, after the kernel has been shut down.
     """
-    from .page import page
 
     path = Path(notebook)
     nb = _read(path)
@@ -102,13 +101,6 @@ def _target(path: Path, output: str | os.PathLike | None) -> Path:
     except OSError as e:
         raise ParameterError(f"report: the folder {target.parent} can't be made: {e.strerror}") from e
     return target
-
-
-def quiet() -> logging.Logger:
-    """A log that keeps silent: what goes wrong is raised instead."""
-    log = logging.getLogger("workbench.report")
-    log.setLevel(logging.CRITICAL + 1)
-    return log
 
 
 def _kernel_manager(folder: str):

@@ -16,6 +16,7 @@ import base64
 import gzip
 import html
 import json
+import logging
 import platform
 import re
 from datetime import UTC, datetime
@@ -26,7 +27,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import NotebookError
-from .export import quiet
 from .style import HOUSE, ink, template
 
 if TYPE_CHECKING:
@@ -48,6 +48,13 @@ _MAPS = re.compile(r"choropleth|(scatter|density|choropleth)(geo|map|mapbox)")
 _IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 # What pandas writes for a day.
 _MIDNIGHT = re.compile(r"\s*(\d{4}-\d\d-\d\d) 00:00:00(\+00:00)?\s*")
+
+
+def quiet() -> logging.Logger:
+    """A log that keeps silent: what goes wrong is raised instead."""
+    log = logging.getLogger("workbench.report")
+    log.setLevel(logging.CRITICAL + 1)
+    return log
 
 
 def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict) -> str:
