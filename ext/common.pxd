@@ -15,6 +15,7 @@ cdef extern from * nogil:
     double sqrt(double) noexcept
     double fabs(double) noexcept
     double fma(double, double, double) noexcept
+    void prefetch "__builtin_prefetch"(const void*, int) noexcept
 
 
 cdef inline void fill(row a, Py_ssize_t n, double value) noexcept nogil:

@@ -19,10 +19,10 @@ a scalar walk for a single series (its chain of dependent additions loses to TA-
 slower).
 """
 
-from common cimport INFINITY, NAN, divided, fill, real, row, sqrt
+from common cimport INFINITY, NAN, divided, fill, prefetch, real, row, sqrt
 
 cdef enum:
-    LANES = 32  # as WIDE in kernels.py
+    LANES = 16  # as WIDE in kernels.py
 
 # ----------------------------------------------------------------------------------------------------- sum and mean
 
@@ -244,11 +244,9 @@ cdef inline int max_walk(const real[:, ::1] x, Py_ssize_t window, double sign, d
 
 def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out):
     """Largest (`sign` 1) or smallest (`sign` -1) of `window` rows; state: window + 3 rows."""
+    # one walk for all widths, here and in rolling_range: GCC unrolls sixteen selects before it could vectorise them
     with nogil:
-        if x.shape[1] == LANES:
-            max_walk(x, window, sign, state, out, LANES)
-        else:
-            max_walk(x, window, sign, state, out, x.shape[1])
+        max_walk(x, window, sign, state, out, x.shape[1])
 
 
 cdef inline void range_push(const real* high, const real* low, const real* close, row best, row least, row slot,
@@ -313,10 +311,7 @@ def rolling_range(const real[:, ::1] high, const real[:, ::1] low, const real[:,
                   double[:, ::1] state, real[:, ::1] out):
     """Where the close lies between the extremes of `window` rows, in percent; state: 2 window + 5 rows."""
     with nogil:
-        if high.shape[1] == LANES:
-            range_walk(high, low, close, window, state, out, LANES)
-        else:
-            range_walk(high, low, close, window, state, out, high.shape[1])
+        range_walk(high, low, close, window, state, out, high.shape[1])
 
 
 cdef inline void since_push(const real* x, row best, row where, row slot, row wslot, const double* suffix,
@@ -590,6 +585,7 @@ def interleave(const real[:, ::1] x, Py_ssize_t before, Py_ssize_t length, real[
             # eight rows of a lane are one cache line
             for i in range(rows % 8, rows, 8):
                 for b in range(m):
+                    prefetch(&source[b * length + i + 32], 0)
                     for k in range(8):
                         target[(i + k) * wide + b] = source[b * length + i + k]
 
@@ -608,5 +604,6 @@ def deinterleave(const real[:, ::1] lanes, Py_ssize_t skip, real[:, ::1] out):
         if n == 1:
             for i in range(rows % 8, rows, 8):
                 for b in range(m):
+                    prefetch(&target[b * rows + i + 32], 1)
                     for k in range(8):
                         target[b * rows + i + k] = source[(i + k) * wide + b]

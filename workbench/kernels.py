@@ -30,7 +30,7 @@ CHUNK = 1 << 14
 # Elements between two looks at the checkpoint where a sentence has no temporaries.
 LONG = 1 << 21
 # Planes of up to NARROW columns are laid out about WIDE columns wide, LANE rows at a time.
-NARROW, WIDE, LANE = 8, 32, 1024
+NARROW, WIDE, LANE = 8, 16, 4096
 
 
 class Kernel(NamedTuple):
@@ -264,16 +264,15 @@ def _in_lanes(
             wide._direct.clear()
             shape = (before + length, lanes * columns)
             planes = [np.empty(shape, verbs.dtype) for _ in range(len(inputs) + len(outs))]
-            # what is read or written in a stride is brought near in one sweep first
-            near = np.empty((before + lanes * length, columns), verbs.dtype)
         for x, plane in zip(inputs, planes, strict=False):
-            near[...] = x[start - before : stop]
-            rolling.interleave(near, before, length, plane)
+            rolling.interleave(_ready(x[start - before : stop], verbs.dtype), before, length, plane)
         wide.forget()
         wide.speak(sentence, planes[: len(inputs)], planes[len(inputs) :], slice(0, before + length))
         for out, plane in zip(outs, planes[len(inputs) :], strict=True):
-            rolling.deinterleave(plane, before, near[before:])
-            out[start:stop] = near[before:]
+            part = out[start:stop] if out.flags.c_contiguous else np.empty((lanes * length, columns), verbs.dtype)
+            rolling.deinterleave(plane, before, part)
+            if not out.flags.c_contiguous:
+                out[start:stop] = part
         start = stop
     return _again(sentence, verbs, inputs, first, start, before + period) if start > first else start
 
