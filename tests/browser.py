@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.install import find_browser
+from workbench.install import find_browser, no_browser
 
 FLAGS = (
     "--no-sandbox",
@@ -27,7 +27,7 @@ def executable() -> str:
     """Where Chromium is; skips the test where it isn't, or fails under WORKBENCH_REQUIRE_BROWSER=1."""
     found = find_browser()
     if found is None:
-        word = "no Chromium here, so exported pages were not looked at: apt-get install chromium"
+        word = f"no Chromium here ({no_browser()}), so exported pages were not looked at: apt-get install chromium"
         if os.environ.get("WORKBENCH_REQUIRE_BROWSER") == "1":
             pytest.fail(word)
         pytest.skip(word)

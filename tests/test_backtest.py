@@ -413,10 +413,87 @@ def test_rows_in_a_year(freq, periods, expected):
     np.testing.assert_allclose(infer_periods_per_year(time), expected, rtol=1e-2 if freq == "2YE" else 0)
 
 
+def daily(days, hour=0, start="2021-01-04", weeks=60):
+    """Rows on some days of each week (Monday is 0), stamped at an hour that may be of the day before."""
+    first = pd.Timestamp(start, tz="UTC")
+    rows = [first + pd.Timedelta(days=7 * w + d, hours=hour) for w in range(weeks) for d in days]
+    return pd.DatetimeIndex(rows)
+
+
+MARKETS = [
+    pytest.param(range(5), -9, 252, id="Tokyo's midnights"),
+    pytest.param([-1, 0, 1, 2, 3], 0, 252, id="Sunday to Thursday"),
+    pytest.param([-1, 0, 1, 2, 3], -2, 252, id="Tel Aviv's midnights"),
+    pytest.param(range(5), -2, 252, id="futures, the evening before"),
+    pytest.param(range(5), 21, 252, id="New York's close"),
+    pytest.param(range(7), 0, 365, id="crypto"),
+    pytest.param([4], 0, 52, id="weekly"),
+]
+
+
+@pytest.mark.parametrize(("days", "hour", "expected"), MARKETS)
+@pytest.mark.parametrize("weeks", [4, 12, 60, 520])
+def test_rows_in_a_year_of_markets_everywhere(days, hour, expected, weeks):
+    time = daily(days, hour, weeks=weeks)
+    assert infer_periods_per_year(time) == expected
+    if weeks > 12:
+        draw = np.random.default_rng(weeks)
+        holidays = draw.random(len(time)) < 0.03
+        assert infer_periods_per_year(time[~holidays]) == expected
+        hole = (time > time[len(time) // 3]) & (time < time[len(time) // 2])  # the symbol was not loaded
+        assert infer_periods_per_year(time[~hole]) == expected
+
+
+@pytest.mark.parametrize("start", range(7))
+@pytest.mark.parametrize("rows", range(3, 40, 3))
+def test_few_rows_of_a_market_that_closes_are_trading_days(start, rows):
+    time = daily(range(5), 14)[start : start + rows]
+    assert infer_periods_per_year(time) == 252
+    if rows > 7:
+        assert infer_periods_per_year(daily(range(7))[start : start + rows]) == 365
+
+
+def test_rows_on_some_days_of_the_week():
+    found = infer_periods_per_year(daily([0, 2, 4], weeks=104))
+    assert math.isclose(found, 3 * 365.25 / 7, rel_tol=0.01)
+
+
+def test_rows_in_a_year_within_days_of_markets_that_open_the_evening_before():
+    hours = [pd.Timedelta(hours=h) for h in range(-2, 21)]  # 23 hours from 22:00 of the day before
+    for weeks in (3, 30):
+        days = daily(range(5), weeks=weeks)
+        assert infer_periods_per_year(pd.DatetimeIndex([d + h for d in days for h in hours])) == 23 * 252
+        always = pd.date_range("2021-01-01", periods=weeks * 7 * 24, freq="h", tz="UTC")
+        assert infer_periods_per_year(always) == 24 * 365
+
+
 def test_rows_in_a_year_within_trading_days():
     days = pd.date_range("2020-01-01", periods=30, freq="B", tz="UTC")
     time = pd.DatetimeIndex([d + pd.Timedelta(minutes=m) for d in days for m in range(870, 1260, 30)])
     assert infer_periods_per_year(time) == 13 * 252
+
+
+def test_nothing_is_said_of_a_year_after_a_few_rows():
+    yearly = ["annual_return", "annual_volatility", "sharpe", "annual_turnover"]
+    short, enough = (backtest(*noisy(rows)) for rows in (20, 21))  # the first row has no return
+    assert short.summary()[yearly].isna().all()
+    assert math.isnan(short.sharpe)
+    assert "too short" in repr(short)
+    assert not enough.summary()[yearly].isna().any()
+    assert "too short" not in repr(enough)
+    year = backtest(*noisy(14), periods_per_year=12)  # few rows, but a year of them
+    assert not year.summary()[yearly].isna().any()
+
+
+def test_a_return_a_year_that_is_no_number_is_nan():
+    result = run([[1.0]] * 30, np.geomspace(1, 1e6, 30)[:, None], periods_per_year=1e9)
+    assert math.isnan(result.summary()["annual_return"])
+
+
+@pytest.mark.parametrize("close", [[1.0, 1.0, 1e308, 1e308], [1e-300, 1e-300, 1e300, 1e300]])
+def test_an_account_that_overflows_is_an_error(close):
+    with pytest.raises(DataError, match=r"overflows at 2.*\(row \d\)"):
+        run([[1000.0]] * 4, np.array(close)[:, None], capital=1e15)
 
 
 def test_each_sharpe_stands_beside_its_trials():
@@ -484,9 +561,9 @@ def test_panels_that_do_not_belong_together():
         ({"slippage_bps": 10_000}, "nearest valid value is 5000"),
         ({"capital": 0}, "outside"),
         ({"capital": math.inf}, "outside"),
-        ({"capital": math.nan}, "expected float"),
+        ({"capital": math.nan}, "capital=nan is NaN, expected a number"),
         ({"fill": "closed"}, "did you mean 'close'"),
-        ({"trials": 0}, "nearest valid value is 1"),
+        ({"trials": -1}, "nearest valid value is 0"),
         ({"periods_per_year": 0}, "outside"),
     ],
 )
@@ -586,3 +663,23 @@ def test_what_scores_wanted_is_what_is_held(score):
     known = np.isfinite(expected)
     if result.bankrupt is None:
         np.testing.assert_allclose(result.weights.to_numpy()[1:][known], expected[known], rtol=0, atol=1e-10)
+
+
+@given(
+    row=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2, max_size=6),
+    scale=st.sampled_from([1.0, 5e-324, 1e-300, 2.0**1000]),
+)
+def test_zscore_weights_are_neutral_for_scores_of_any_size(row, scale):
+    row = np.clip(np.array(row) * 1.0, -1e308, 1e308) if scale == 1.0 else np.sign(row) * np.arange(len(row)) * scale
+    weight = weights_from_scores(panel_of(score=[row]), how="zscore").plane("weight")[0]
+    assert np.isfinite(weight).all()
+    assert abs(weight.sum()) <= 1e-12
+    assert math.isclose(np.abs(weight).sum(), 1.0, rel_tol=1e-12) == (len(set(row)) > 1)
+
+
+def test_zscore_weights_of_the_largest_and_the_smallest_scores():
+    expected = [-0.5, 0, 0.5]
+    for row in ([-1e308, 0, 1e308], [0, 5e-324, 1e-323], [1.0, 1 + 2**-52, 1 + 2**-51]):
+        np.testing.assert_allclose(
+            weights_from_scores(panel_of(score=[row]), how="zscore").plane("weight")[0], expected, atol=1e-15
+        )

@@ -111,6 +111,66 @@ def test_lab_opens_the_tour_with_its_kernel_in_place(here, replaced):
     assert install.installed_kernelspec()["argv"] == install.kernelspec()["argv"]
 
 
+def test_lab_hands_on_options_with_their_values(here, replaced):
+    (here / "a.ipynb").write_text("{}")
+    main(["lab", "--port", "9999"])
+    main(["lab", "--port", "9999", "a.ipynb", "--ip", "127.0.0.1"])
+    main(["lab", "--no-browser", "a.ipynb", "-y"])
+    main(["lab", "a.ipynb", "--config", "b.py", "--port=1"])
+    bare, *named = replaced
+    assert bare[-2:] == ["--port", "9999"]
+    assert not any("default_url" in word for word in bare)
+    options = [["--port", "9999", "--ip", "127.0.0.1"], ["--no-browser", "-y"], ["--config", "b.py", "--port=1"]]
+    for line, given in zip(named, options, strict=True):
+        assert line[-len(given) - 1 :] == ["--LabApp.default_url=/lab/tree/a.ipynb", *given]
+
+
+def test_lab_writes_a_torn_kernelspec_anew_and_names_one_in_the_way(here, replaced, monkeypatch, capsys):
+    monkeypatch.setattr(install.sys, "prefix", str(here / "env"))
+    monkeypatch.setenv("JUPYTER_PATH", str(here / "env" / "share" / "jupyter"))
+    spec = here / "env" / "share" / "jupyter" / "kernels" / "workbench" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    for torn in ('{"argv": [', "[]", '{"argv": 3}', ""):
+        spec.write_text(torn)
+        finding = install._find_kernelspec()
+        assert not finding.ok
+        assert "kernel.json can't be read" in finding.found
+    assert main(["lab"]) == 0
+    assert json.loads(spec.read_text()) == install.kernelspec()
+    first = here / "first" / "kernels" / "workbench" / "kernel.json"
+    first.parent.mkdir(parents=True)
+    first.write_text("{")
+    monkeypatch.setenv("JUPYTER_PATH", str(here / "first"))
+    capsys.readouterr()
+    assert main(["lab"]) == 1
+    assert f"{first} can't be read" in capsys.readouterr().err
+    assert len(replaced) == 1
+
+
+def test_ctrl_c_is_one_line_and_130(monkeypatch, capsys):
+    def report(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(export, "report", report)
+    assert main(["report", "a.ipynb"]) == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C\n"
+
+
+def test_a_browser_that_is_not_there_is_missing(tmp_path, monkeypatch):
+    import browser
+
+    monkeypatch.setenv("WORKBENCH_BROWSER", str(tmp_path / "nowhere"))
+    finding = install.doctor()[-1]
+    assert not finding.ok
+    assert finding.found == f"missing: WORKBENCH_BROWSER={tmp_path / 'nowhere'} is no program"
+    monkeypatch.delenv("WORKBENCH_REQUIRE_BROWSER", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="nowhere is no program"):
+        browser.executable()
+    monkeypatch.setenv("WORKBENCH_REQUIRE_BROWSER", "1")
+    with pytest.raises(pytest.fail.Exception, match="nowhere is no program"):
+        browser.executable()
+
+
 def test_lab_without_a_tour_opens_the_folder(here, replaced):
     main(["lab"])
     assert not any("default_url" in word for word in replaced[0])
@@ -191,6 +251,8 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(monkeypatch, capsys):
     ("note", "said"),
     [
         (None, "not built"),
+        ("torn", "build.json can't be read"),
+        ({"kernels": []}, "build.json can't be read"),
         ({"kernels": ["no_such_kernel"], "flags": [], "checked": False, "needs": []}, "no_such_kernel"),
         (
             {"kernels": [], "flags": [], "checked": False, "needs": ["avx9000"]},
@@ -201,7 +263,7 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(monkeypatch, capsys):
 def test_doctor_looks_at_the_kernels(tmp_path, monkeypatch, note, said):
     (tmp_path / "_ext").mkdir()
     if note is not None:
-        (tmp_path / "_ext" / "build.json").write_text(json.dumps(note))
+        (tmp_path / "_ext" / "build.json").write_text("{" if note == "torn" else json.dumps(note))
     monkeypatch.setattr(install, "__file__", str(tmp_path / "install.py"))
     finding = install._find_kernels()
     assert not finding.ok

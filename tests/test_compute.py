@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+from pathlib import Path
 
 import joblib
 import numpy as np
@@ -157,6 +158,72 @@ def test_a_process_that_dies_is_an_error_that_names_what_was_lost():
     with pytest.raises(TaskError, match="died.*'victim'"):
         run(tasks, how="processes", workers=2, done=lambda name, _: kept.append(name))
     assert run([("t", power, 4)] * 2, how="processes", workers=2) == [16, 16]  # and the next run works
+
+
+class Stuck:
+    """Pickles, and fails to unpickle."""
+
+    def __reduce__(self):
+        return fail, (ValueError, "no such table")
+
+
+def give(kind):
+    return threading.Lock() if kind == "lock" else Stuck()
+
+
+def test_what_can_not_be_sent_to_a_process_or_back_is_named():
+    for argument, said in ((threading.Lock(), "cannot pickle"), (Stuck(), "no such table")):
+        with pytest.raises(TaskError, match=f"^odd one can't be sent to a worker process: .*{said}") as caught:
+            run([("a", power, 2), ("odd one", repr, argument)], how="processes", workers=2)
+        assert "memory" not in caught.value.hint
+    with pytest.raises(TaskError, match="^odd one failed: .*its result can't be sent back.*cannot pickle"):
+        run([("a", power, 2), ("odd one", give, "lock")], how="processes", workers=2)
+    assert run([("t", power, 4)] * 2, how="processes", workers=2) == [16, 16]
+
+
+@every_how
+def test_a_task_that_exits_is_a_failed_task(how):
+    with pytest.raises(TaskError, match="^odd one failed: SystemExit: 3") as caught:
+        run([("a", power, 2), ("odd one", sys.exit, 3)], how=how, workers=2)
+    assert isinstance(caught.value.__cause__, SystemExit)
+
+
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    (tmp_path / "tasks.py").write_text(
+        "import os, time\n"
+        "def work(folder):\n"
+        "    open(f'{folder}/{os.getpid()}.pid', 'w').close()\n"
+        "    time.sleep(120)\n"
+    )
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        from tasks import work
+        from workbench.compute import run
+        run([(str(i), work, {str(tmp_path)!r}) for i in range(2)], how="processes", workers=2)
+    """
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], env=environment)
+    wait_for(lambda: len(list(tmp_path.glob("*.pid"))) == 2)
+    process.kill()
+    process.wait()
+    pids = [int(path.stem) for path in tmp_path.glob("*.pid")]
+    wait_for(lambda: not any(runs(pid) for pid in pids))
+
+
+def runs(pid):
+    """Whether a process is there, and no zombie that waits for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition, seconds=30):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 @every_how

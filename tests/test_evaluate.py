@@ -24,7 +24,7 @@ from sklearn.model_selection import TimeSeriesSplit
 from workbench.compute import CancelToken
 from workbench.errors import Cancelled, DataError, ParameterError, TaskError
 from workbench.evaluate import WalkForward, compare, hit_rate, ic, r2_oos, rank_ic, walk_forward
-from workbench.evaluate import walk as walk_module
+from workbench.evaluate import version as version_module
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, model, models
 from workbench.panel import Panel
@@ -414,20 +414,20 @@ def test_whatever_a_number_comes_from_is_part_of_its_key(study, monkeypatch):
     ]
     for change in changes:
         assert walk_forward(**{"spec": RIDGE, **study, **change}).computed == 4, change
-    monkeypatch.setattr(walk_module, "_package_version", lambda: {"numpy": "9.9"})
+    monkeypatch.setattr(version_module, "package_version", lambda: {"numpy": "9.9"})
     assert walk_forward(RIDGE, **study).computed == 4
     assert len(study["ledger"]) == 7 * 4
 
 
 def test_the_version_of_the_package_follows_its_sources(tmp_path, monkeypatch):
-    version = walk_module._package_version.__wrapped__
+    version = version_module.package_version.__wrapped__
     assert version() == version()
     copy = tmp_path / "workbench"
     for folder in ("models", "evaluate"):
         (copy / folder).mkdir(parents=True)
-        for path in (Path(walk_module.__file__).parent.parent / folder).glob("*.py"):
+        for path in (Path(version_module.__file__).parent.parent / folder).glob("*.py"):
             (copy / folder / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(walk_module, "__file__", str(copy / "evaluate" / "walk.py"))
+    monkeypatch.setattr(version_module, "__file__", str(copy / "evaluate" / "version.py"))
     before = version()
     (copy / "models" / "linear.py").write_text("changed")
     assert version() != before
@@ -464,6 +464,117 @@ def test_a_model_of_the_notebook_that_is_edited_is_computed_again(study, monkeyp
     assert walk_forward(spec, **study, how="processes", workers=2).computed == 0
 
 
+DEFINITION = """
+import functools
+import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+
+A = 1.0
+C = {"with_mean": True}
+ORDER = {"b", "a", "c"}
+
+def g(X):
+    return X * 1.5
+
+def helper():
+    return 4.5
+
+class Mine(RegressorMixin, BaseEstimator):
+    shift = 5.5
+
+    def __init__(self, by=lambda x: x + 6.5):
+        self.by = by
+
+    @staticmethod
+    def fixed():
+        return 7.5
+
+    @classmethod
+    def named(cls):
+        return 8.5
+
+    @property
+    def held(self):
+        return 9.5
+
+    @functools.cached_property
+    def kept(self):
+        return 10.5
+
+    @functools.cache
+    def memory(self):
+        return 11.5
+
+    def fit(self, X, y, *, weight=12.5, key=lambda v: v * 13.5, other=object()):
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.shift + helper())
+
+def factory(params, seed, *, extra=lambda: 14.5):
+    return make_pipeline(StandardScaler(**C), FunctionTransformer(g),
+        FunctionTransformer(functools.partial(pow, 15.5)), Ridge(alpha=A), Mine())
+
+def mine(params, seed):
+    "Anything. Source: nobody, 2020."
+    return factory(params, seed)
+"""
+
+
+def version_of(text, monkeypatch):
+    """The version of the code of a model that is defined by `text`, as a cell of a notebook."""
+    names = {"__name__": "__main__"}
+    exec(compile(text, "<cell>", "exec", dont_inherit=True), names)
+    monkeypatch.setattr(models, "_things", dict(models._things))
+    models._things.pop("mine", None)
+    model("mine", params=())(names["mine"])
+    return version_module.code_version(ModelSpec("mine"), ModelSpec("mine").build())
+
+
+EDITS = [("A = 1.0", "A = 9.0"), ('"with_mean": True', '"with_mean": False'), ('"c"}', '"d"}')]
+EDITS += [(f"{n}.5", f"{n}.25") for n in range(4, 16)] + [("X * 1.5", "X * 1.75"), ("x + 6.5", "x - 6.5")]
+
+
+@pytest.mark.parametrize(("old", "new"), EDITS)
+def test_every_edit_of_a_model_is_a_new_version(monkeypatch, old, new):
+    assert old in DEFINITION
+    changed = version_of(DEFINITION.replace(old, new), monkeypatch) != version_of(DEFINITION, monkeypatch)
+    assert changed == (new != '"d"}')  # a global that nothing reads is no part of it
+
+
+def test_the_same_definition_is_the_same_version_in_every_process(monkeypatch, tmp_path):
+    moved = "\n\n# a comment\n" + DEFINITION
+    here = {version_of(text, monkeypatch) for text in (DEFINITION, DEFINITION, moved)}
+    script = tmp_path / "again.py"
+    script.write_text(
+        DEFINITION + "from workbench.evaluate.version import code_version\n"
+        "from workbench.models import ModelSpec, model\n"
+        "model('mine', params=())(mine)\nprint(code_version(ModelSpec('mine'), ModelSpec('mine').build()))"
+    )
+    for _ in range(2):  # each has its own hash seed
+        here.add(subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout.strip())
+    assert len(here) == 1
+
+
+@pytest.mark.parametrize("name", list(models))
+def test_a_model_of_the_package_has_one_version(name):
+    spec = ModelSpec(name)
+    code = "import sys\nfrom workbench.evaluate.version import code_version\nfrom workbench.models import ModelSpec\n"
+    code += "spec = ModelSpec(sys.argv[1])\nprint(code_version(spec, spec.build()))"
+    there = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=True).stdout
+    assert there.strip() == version_module.code_version(spec, spec.build())
+
+
+def test_an_edited_cell_is_never_answered_with_old_scores(study, monkeypatch):
+    for text, computed in ((DEFINITION, 4), (DEFINITION, 0), (DEFINITION.replace("A = 1.0", "A = 9.0"), 4)):
+        simple = text.replace(", Mine())", ")").replace("FunctionTransformer(functools.partial(pow, 15.5)), ", "")
+        version_of(simple, monkeypatch)
+        assert walk_forward(ModelSpec("mine"), **study).computed == computed
+
+
 def test_no_score_depends_on_what_comes_after_it(study, tmp_path):
     """Garbage from row 100 on moves no score before it; a label knows the three rows after its own."""
     features, label = study["features"], study["label"]
@@ -477,12 +588,17 @@ def test_no_score_depends_on_what_comes_after_it(study, tmp_path):
     assert (before[128:] != after[128:]).all()
 
 
-def test_trials_are_the_distinct_models_and_features_tried_on_the_label(study):
+def test_trials_are_the_distinct_models_features_and_splits_tried_on_the_label(study):
     assert walk_forward(RIDGE, **study).trials == 1
-    assert walk_forward(RIDGE, **{**study, "splits": WalkForward(folds=2)}).trials == 1
+    assert walk_forward(RIDGE, **study).trials == 1
     assert walk_forward(RIDGE.replace(alpha=3.0), **study).trials == 2
     fewer = study["features"].select(fields=["f0"])
     assert walk_forward(RIDGE, **{**study, "features": fewer}).trials == 3
+    changes = [{"folds": 2}, {"window": "rolling"}, {"window": "rolling", "train": 60}, {"embargo": 2}]
+    for count, change in enumerate(changes, start=4):
+        assert walk_forward(RIDGE, **{**study, "splits": WalkForward(**{"folds": 4, **change})}).trials == count
+    for baseline in ("zero", "last_value"):  # what one compares with is not tried
+        assert walk_forward(ModelSpec(baseline), **study).trials == 7
     features, label = panels(rows=160, symbols=5, seed=9)
     assert walk_forward(RIDGE, **{**study, "features": features, "label": label}).trials == 1
 
@@ -513,6 +629,7 @@ def test_it_shows_itself_without_scripts(study):
     assert f"{walk.overall['ic']:.4f}" in page
     assert "<script" not in page
     assert "nan" not in page.lower()
+    assert f"<td>{int(walk.overall['samples'])}</td>" in page
 
 
 class Sometimes(RegressorMixin, BaseEstimator):
@@ -580,6 +697,9 @@ def test_bad_input_is_named(study):
 
     with pytest.raises(ParameterError, match="expected a ModelSpec.*\n.*ModelSpec"):
         walk(spec="ridge")
+    for splits in (5, "rolling"):
+        with pytest.raises(ParameterError, match="splits=.* expected a WalkForward"):
+            walk(splits=splits)
     with pytest.raises(ParameterError, match="features are a DataFrame"):
         walk(features=features["f0"])
     with pytest.raises(DataError, match="differ in time or symbols"):

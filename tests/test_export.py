@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bs4 import BeautifulSoup
 from nbformat import v4 as nbf
 from nbformat import write
 
+from workbench.report import page as pages
 from workbench.report import report
 
 ROOT = Path(__file__).parent.parent
@@ -235,7 +237,7 @@ def test_a_page_holds_nothing_that_would_be_fetched(exported):
     assert [style for style in styles if re.search(r"@import|//", style)] == []
     assert "default-src 'none'" in page.find("meta", attrs={"http-equiv": True})["content"]
     assert text.count('id="plotly"') == 1
-    assert text.count("not part of this file") == 4
+    assert text.count("not part of this file") == 8
 
 
 def test_each_output_lives_on_in_the_form_that_lasts(exported):
@@ -260,6 +262,173 @@ def test_each_output_lives_on_in_the_form_that_lasts(exported):
     assert 'download="all.ipynb"' in text
     for fact in ("all.ipynb", "pandas 3", "Python 3", "SHA-256"):
         assert fact in text.partition('id="how-this-was-made"')[2]
+
+
+# ------------------------------------------------------------- outputs that a kernel may send, without a kernel
+
+
+def paged(folder: Path, *contents) -> Path:
+    """A page of outputs (HTML, or a bundle by type) and cells, each HTML after it followed by a paragraph."""
+    cells = []
+    for i, content in enumerate(contents):
+        if isinstance(content, str):
+            content = {"text/html": content}
+        if "cell_type" in content:
+            cells.append(content)
+            continue
+        cells.append(nbf.new_code_cell(f"c{i}", outputs=[nbf.new_output("display_data", data=content)]))
+        cells.append(nbf.new_markdown_cell(f"after {i}"))
+    nb = nbf.new_notebook(cells=cells)
+    text = pages.page(nb, copy.deepcopy(nb), folder / "a.ipynb", {"started": 0, "seconds": 0, "sha256": "0"})
+    (folder / "a.html").write_text(text, encoding="utf-8")
+    return folder / "a.html"
+
+
+OPEN = [
+    "<script>",
+    "<b>bold<div><table><tr><td>open",
+    "</div></section></main></body></html>",
+    "<!-- open",
+    "<style>.x {",
+    "<textarea>",
+    "<title>",
+    "<plaintext>",
+    "<xmp>",
+    "<iframe>",
+    "<svg><style></svg><plaintext>",
+    "<script>var s = '<!-- <script>'",
+    '<p title="open',
+    "<select><option>",
+    "<template>",
+    "<noscript>",
+    "<details>",
+    '<body style="display: none">',
+    "<![endif",
+    "<?xml version='1.0'?><a>",
+    '<p id="theme"></p><p id="fold"></p><p id="figures"></p>',
+    "https://remote.invalid/ is no markup",
+]
+URL = "https://remote.invalid/"
+LOADING = {
+    "input": '<input type="image" src="URL">',
+    "table": '<table background="URL"><tr><td>x</td></tr></table>',
+    "td": '<table><tr><td background="URL">x</td></tr></table>',
+    "fill": '<svg><rect width="9" height="9" fill="url(URL#f)" style="mask: url(\'URLm\')"/></svg>',
+    "xlink": '<svg><use href="#x" xlink:href="URL#f"/><image xlink:href="URL"/></svg>',
+    "feimage": '<svg><filter id="q"><feImage href="URL"/></filter><rect filter="url(#q)"/></svg>',
+    "image-set": "<p style=\"background: image-set('URL' 1x, url(URLb) 2x)\">x</p>",
+    "sheet": "<style>.html {background: -webkit-image-set('URL' 1x); cursor: url('URL(1)'), auto}</style>",
+    "open sheet": '<p style="background: url(URL">x</p>',
+    "import": "<style>@import 'URL'; p {color: red}</style>",
+    "srcdoc": '<iframe srcdoc="&lt;img src=URL&gt; &lt;script src=URLx&gt;&lt;/script&gt;"></iframe>',
+    "srcset": '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=" srcset="URL 2x">',
+    "video": '<video><source src="URL"></video><video poster="URLp"></video>',
+    "both": '<video src="URL"><source src="URLb"><track src="URLc"></video><svg href="URL"><use href="URL"/></svg>',
+    "frame of data": '<iframe src="data:text/html,URL"></iframe><object data="data:text/html,URL2"></object>',
+    "old image": '<image src="URL">',
+    "stylesheet": '<link rel="stylesheet" href="URL">',
+    "blob": '<img src="blob:URL">',
+}
+
+
+@pytest.mark.browser
+def test_what_an_output_leaves_open_ends_with_it(tmp_path, browser):
+    figure = {pages.PLOTLY: {"data": [{"y": [1, 2]}], "layout": {}}}
+    made = paged(tmp_path, *OPEN, figure)
+    with opened(browser, made) as (page, seen):
+        after = page.locator("main > section.markdown > p")
+        assert after.all_inner_texts() == [f"after {i}" for i in range(len(OPEN) + 1)]
+        assert page.evaluate(
+            "[...document.querySelectorAll('section p')].every(p => p.checkVisibility() || !p.textContent)"
+        )
+        assert page.locator(".js-plotly-plot").count() == 1
+        assert page.locator("footer dd").first.is_visible()
+        page.locator("#theme").click()
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert seen.requests == []
+    assert [line for line in seen.console if "Unexpected" not in line and "Invalid" not in line] == []
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("what", LOADING)
+def test_what_would_be_fetched_is_a_visible_word_instead(tmp_path, browser, what):
+    made = paged(tmp_path, LOADING[what].replace("URL", URL))
+    with opened(browser, made) as (page, seen):
+        where = page.frame_locator("iframe") if what == "srcdoc" else page
+        note = where.locator(".note").first
+        assert note.is_visible()
+        assert "not part of this file" in note.inner_text()
+        assert URL in note.inner_text()
+    assert (seen.requests, seen.console) == ([], [])
+
+
+def test_what_stands_in_the_page_stays(tmp_path):
+    kept = [
+        '<img alt="dot" src="data:image/gif;base64,R0lGODlhAQABAAAAACw="/>',
+        '<svg><use href="#a"></use><rect fill="url(#a)"></rect></svg>',
+        '<p style="background: url(data:image/gif;base64,R0lGODlhAQABAAAAACw=)">x</p>',
+        f'<p title="url({URL})"><a href="{URL}">away</a></p>',
+        f'<style>p::after {{content: "{URL}"}}</style>',
+    ]
+    text = paged(tmp_path, *kept).read_text(encoding="utf-8")
+    assert all(piece in text for piece in kept)
+    assert "not part of this file" not in text
+
+
+@pytest.mark.browser
+def test_images_of_a_figure_are_left_out_and_named(tmp_path, browser):
+    image = {"source": URL, "xref": "paper", "yref": "paper", "x": 0, "y": 1, "sizex": 1, "sizey": 1}
+    layout = {"images": [image], "template": {"layout": {"images": [image]}}}
+    frames = [{"name": "f", "layout": {"images": [image]}}]
+    made = paged(tmp_path, {pages.PLOTLY: {"data": [{"y": [1, 2]}], "layout": layout, "frames": frames}})
+    with opened(browser, made) as (page, seen):
+        assert page.locator(".js-plotly-plot").count() == 1
+        assert page.locator(".note").all_inner_texts() == [
+            f"image in the figure above: not part of this file, it stands at {URL}"
+        ]
+    assert (seen.requests, seen.console) == ([], [])
+
+
+@pytest.mark.browser
+def test_a_figure_that_cannot_be_drawn_is_left_out_with_a_note(tmp_path, browser):
+    packed = {"dtype": "c99", "bdata": "AAAA"}
+    wrong = [
+        {"data": [{"y": packed}], "layout": {}},
+        {"data": [{"y": [1, 2], "marker": {"size": packed}}]},
+        {"data": [{"y": {"dtype": "f8", "bdata": "AAAA"}}]},
+        {"data": [{"y": [1.0, float("nan")]}]},
+        {"data": [{"y": [1]}], "layout": {"height": "tall"}},
+        {"data": [3]},
+    ]
+    good = {"data": [{"y": [1, 2]}, {"z": [[1]], "type": "heatmap"}]}
+    made = paged(tmp_path, *({pages.PLOTLY: figure} for figure in [*wrong, good]))
+    with opened(browser, made) as (page, seen):
+        notes = page.locator(".note").all_inner_texts()
+        assert len(notes) == len(wrong)
+        assert "dtype 'c99'" in notes[0]
+        assert page.locator(".js-plotly-plot").count() == 1
+    assert (seen.requests, seen.console) == ([], [])
+
+
+def test_raw_cells_are_shown_as_they_are(tmp_path):
+    text = paged(tmp_path, nbf.new_raw_cell("a <b> & c\n  d")).read_text(encoding="utf-8")
+    assert '<section class="cell raw"><pre>a &lt;b&gt; &amp; c\n  d</pre></section>' in text
+
+
+BARS_SEEN = [
+    "100%|##########| 3/3 [00:00<00:00, 52.1it/s]",
+    "Fold 2:  40%|████      | 4/10 [01:00:01<00:02,  3.10it/s, loss=[1, 2]]",
+    "\r  0%|          | 0/3 [00:00<?, ?it/s]\r100%|██████████| 3.00k/3.00k [00:00<00:00, 1.0kit/s]\x1b[A",
+]
+WORDS_SEEN = ["result 12%|a|b[c] IMPORTANT", "50%|x| [y]", "see 100%|##| 3/3 [00:00<00:00, 5it/s] then this"]
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+@pytest.mark.parametrize("line", BARS_SEEN + WORDS_SEEN)
+def test_bars_alone_are_left_out_and_on_stderr_alone(name, line):
+    output = nbf.new_output("stream", name=name, text=f"{line}\nkept\n")
+    settled = pages._settle(output, []).text
+    assert settled == ("kept\n" if name == "stderr" and line in BARS_SEEN else f"{line}\nkept\n")
 
 
 @pytest.mark.browser

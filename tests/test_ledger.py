@@ -10,8 +10,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -92,6 +94,7 @@ def test_only_what_is_there_is_found(ledger):
 def test_trials_are_counted_once_each_and_by_data(ledger):
     for i, (trial, data) in enumerate([("a", "x"), ("a", "x"), ("b", "x"), ("c", "y"), ("a", "y")]):
         ledger.put(str(i), **{**PLAIN, "trial": trial, "data": data})
+    ledger.put("baseline", **{**PLAIN, "trial": "", "data": "x"})
     assert [ledger.trials(data) for data in ("x", "y", "z")] == [2, 2, 0]
 
 
@@ -227,6 +230,40 @@ def test_a_file_that_can_not_be_written(ledger):
     assert locked.get("k") is not None
     with pytest.raises(WorkbenchError, match="can't be written to.*\n.*WORKBENCH_LEDGER"):
         locked.put("l", **PLAIN)
+
+
+READ_ONLY = """
+    import os, sqlite3, sys
+    import sqlalchemy.dialects.sqlite.pysqlite
+    from workbench.errors import WorkbenchError
+    from workbench.ledger import Ledger
+    if os.getuid() == 0:  # root may write anywhere
+        os.setgroups([]); os.setgid(65534); os.setuid(65534)
+    try:
+        ledger = Ledger(sys.argv[1])
+        print(ledger.get("k").outcome["ic"], len(ledger.rows()), ledger.trials("d"))
+        ledger.put("l", kind="fold", data="d", trial="t", code="c", study={}, outcome={})
+    except WorkbenchError as error:
+        print(error)
+"""
+
+
+def test_a_ledger_in_a_folder_that_can_not_be_written_is_read():
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+        path = Path(folder) / "a #1%20?.sqlite"
+        Ledger(path).put("k", **{**PLAIN, "outcome": {"ic": 0.5}})
+        path.chmod(0o444)
+        Path(folder).chmod(0o555)
+        said, errors = script(READ_ONLY, path)
+        assert said.startswith("0.5 1 1\n"), errors
+        assert "can't be written to" in said
+        assert "WORKBENCH_LEDGER" in said
+        Path(folder).chmod(0o755)
+        Path(f"{path}-wal").write_bytes(b"what was put last")  # which reading without the log would miss
+        Path(folder).chmod(0o555)
+        said, errors = script(READ_ONLY, path)
+        assert "-wal" in said, said + errors
+        Path(folder).chmod(0o755)
 
 
 def test_a_lock_that_is_held_too_long_is_an_error_and_a_short_one_is_waited_for(ledger, monkeypatch):

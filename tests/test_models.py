@@ -165,6 +165,9 @@ def test_the_key_is_the_same_in_another_process():
         (lambda: ModelSpec("mlp", {"hidden": (32, 0)}), ParameterError, r"hidden\[1\]=0 is outside"),
         (lambda: ModelSpec("mlp", {"hidden": (32, [1])}), ParameterError, r"hidden\[1\]=\[1\] is list"),
         (lambda: ModelSpec("mlp", {"hidden": (1.5,)}), ParameterError, "expected int"),
+        (lambda: ModelSpec("ridge", {"alpha": float("nan")}), ParameterError, "is NaN, expected a number"),
+        (lambda: ModelSpec("ridge", {"alpha": 10**400}), ParameterError, "too large for a float"),
+        (lambda: ModelSpec.from_json("[" * 100_000), DataError, "not JSON"),
         (lambda: ModelSpec.from_json("{"), DataError, "not JSON"),
         (lambda: ModelSpec.from_json("[1]"), DataError, "object with a name"),
         (lambda: ModelSpec.from_json('{"name": "ridge", "parms": {}}'), DataError, "did you mean 'params'"),
@@ -282,6 +285,60 @@ def test_a_name_is_registered_once(registering):
         registering("ridge", params=())(whole)
     with pytest.raises(TypeError, match="params"):
         registering("median")
+
+
+def test_a_cell_that_holds_a_definition_may_be_run_again(registering):
+    """What a notebook defined, it may define again; it can't take a name of the package, nor a module's."""
+
+    def cell(value, module):
+        def factory(params, seed):
+            """Anything. Source: nobody, 2020."""
+            return Median(value)
+
+        factory.__module__ = module
+        return factory
+
+    for value in (0.25, 0.5):
+        registering("again", params=())(cell(value, "__main__"))
+        assert ModelSpec("again").build().shift == value
+        registering("again_as_class", params=(SHIFT,))(
+            type("Again", (Median,), {"__module__": "__main__", "__doc__": f"{value}. Source: nobody, 2020."})
+        )
+        assert models["again_as_class"].summary.startswith(str(value))
+    for name, module in (("again", "some.module"), ("ridge", "__main__")):
+        with pytest.raises(RegistrationError, match="already registered"):
+            registering(name, params=())(cell(1.0, module))
+
+
+@pytest.mark.parametrize("kind", ["indicator", "source", "label"])
+def test_a_cell_of_any_kind_may_be_run_again(kind):
+    cell = {
+        "indicator": """
+from workbench.indicators.core import indicator, indicators as registry
+@indicator(lookback=lambda: 0, range=(None, None), source="nobody, 2020", convention="none")
+def again(kernels, close):
+    "Doubled VALUE."
+    return close * 2
+""",
+        "source": """
+from workbench.sources import source, sources as registry
+@source("again", origin="nobody", licence="CC0")
+def again():
+    "Nothing VALUE."
+""",
+        "label": """
+from workbench.labels import label, labels as registry
+@label()
+def again(panel):
+    "Nothing VALUE."
+""",
+    }[kind]
+    code = (
+        f"cell = {cell!r}\nfor value in '12':\n    exec(cell.replace('VALUE', value))\n    entry = registry['again']\n"
+    )
+    code += "    assert value in str(getattr(entry, 'summary', entry.__doc__)), entry"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
 
 
 # ---------------------------------------------------------------- scikit-learn's own checks

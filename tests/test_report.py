@@ -323,6 +323,35 @@ def test_what_is_no_notebook_is_refused_before_anything_runs(tmp_path):
         report(good, good / "sub" / "out.html")
 
 
+def test_a_link_is_followed_and_what_is_no_file_is_refused(tmp_path):
+    book = notebook(tmp_path / "a.ipynb", "1")
+    (tmp_path / "far").mkdir()
+    for there in (True, False):
+        real, link = tmp_path / "far" / f"{there}.html", tmp_path / f"{there}.html"
+        link.symlink_to(real)
+        if there:
+            real.write_text("former")
+        target = export._target(book, link)
+        export._write_whole(target, b"new")
+        assert link.is_symlink()
+        assert real.read_text() == "new"
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("pipe", "null", "loop"):
+        with pytest.raises(ParameterError, match="expected a file"):
+            export._target(book, tmp_path / name)
+    (tmp_path / "self.html").symlink_to(book)
+    with pytest.raises(ParameterError, match="the notebook itself"):
+        export._target(book, tmp_path / "self.html")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_notebook(tmp_path):
+    book = notebook(tmp_path / "bom.ipynb", "1")
+    book.write_bytes(b"\xef\xbb\xbf" + book.read_bytes())
+    assert export._read(book).cells[0].source == "1"
+
+
 @pytest.mark.parametrize("where", ["fsync", "replace", "chmod"])
 def test_a_full_disk_leaves_the_report(tmp_path, monkeypatch, where):
     out = tmp_path / "out.html"

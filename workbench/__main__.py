@@ -18,12 +18,13 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="python -m workbench", description=__doc__.partition(":")[2].strip())
     top.add_argument("--version", action="store_true", help="print the version and stop")
     commands = top.add_subparsers(dest="command", metavar="command")
-    lab = commands.add_parser(
+    commands.add_parser(
         "lab",
         help="open JupyterLab on a notebook, with the workbench kernel",
-        epilog="every other option is handed to JupyterLab: --no-browser, --port=9999",
+        usage="python -m workbench lab [-h] [notebook] [options of JupyterLab]",
+        description=f"The notebook is {TOUR} by default, where there is one.",
+        epilog="every other option is handed to JupyterLab: --no-browser, --port 9999",
     )
-    lab.add_argument("notebook", nargs="?", help=f"by default {TOUR}, where there is one")
     report = commands.add_parser("report", help="run a notebook and write it as one offline HTML file")
     report.add_argument("notebook", help="the notebook to run; it is not changed")
     report.add_argument("-o", "--output", help="the file to write; by default reports/NAME.html")
@@ -36,12 +37,25 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def split(words: list[str]) -> tuple[str | None, list[str]]:
+    """The notebook among the words after ``lab``, and what is JupyterLab's.
+
+    A word that follows an option is that option's value, as in ``--port 9999``, unless it ends in .ipynb.
+    """
+    for i, word in enumerate(words):
+        value = i > 0 and words[i - 1].startswith("-") and "=" not in words[i - 1]
+        if not word.startswith("-") and (word.endswith(".ipynb") or not value):
+            return word, words[:i] + words[i + 1 :]
+    return None, words
+
+
 def run(arguments: argparse.Namespace, others: list[str]) -> int:
     """Carry out one command; gives back the exit code."""
     if arguments.version:
         print(importlib.metadata.version("workbench"))
     elif arguments.command == "lab":
-        install.lab(arguments.notebook or (TOUR if TOUR.is_file() else None), others)
+        notebook, options = split(others)
+        install.lab(notebook or (TOUR if TOUR.is_file() else None), options)
     elif arguments.command == "report":
         from .report.export import report
 
@@ -60,7 +74,7 @@ def run(arguments: argparse.Namespace, others: list[str]) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse `argv` and run it: 0 when it worked, 1 when workbench refused, 2 when the call was wrong."""
+    """Parse `argv` and run it: 0 when it worked, 1 when workbench refused, 2 when the call was wrong, 130 on Ctrl-C."""
     arguments, others = parser().parse_known_args(argv)
     if others and arguments.command != "lab":
         parser().error(f"unrecognized arguments: {' '.join(others)}")
@@ -69,6 +83,9 @@ def main(argv: list[str] | None = None) -> int:
     except WorkbenchError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("stopped by Ctrl-C", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":

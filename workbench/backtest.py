@@ -41,8 +41,13 @@ PARAMS = (
     Param("capital", 1.0, low=1e-6, high=1e15, doc="cash at the start"),
     Param("fill", "open", choices=("open", "close"), doc="price of the next row that orders are filled at"),
     Param("periods_per_year", None, low=1e-3, high=1e9, kind=float, optional=True, doc="rows in a year"),
-    Param("trials", None, low=1, kind=int, optional=True, doc="settings tried to find this one"),
+    Param("trials", None, low=0, kind=int, optional=True, doc="settings tried to find this one"),
 )
+
+DAY = 86_400e9  # nanoseconds
+ENOUGH = 20  # rows; with fewer, of less than a year, nothing is said of a year
+# rows in a year: what is found between the first two is the third
+CALENDARS = ((340, 370, 365.0), (220, 285, 252.0), (48, 56, 52.0), (11, 13, 12.0), (3.7, 4.3, 4.0), (0.93, 1.07, 1.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,26 +139,43 @@ class Result:
 
     @property
     def sharpe(self) -> float:
-        """Mean of `returns` by their deviation (ddof 1), a year; NaN where they are flat (Sharpe, 1994)."""
+        """Mean of `returns` by their deviation (ddof 1), a year (Sharpe, 1994).
+
+        NaN where they are flat, or too few: under 20 rows, unless these are a year.
+        """
+        if self._too_short:
+            return math.nan
         mean, deviation = self.returns.mean(), self.returns.std()
         varies = deviation > 1e-12 * abs(mean)
         return float(mean / deviation * math.sqrt(self.periods_per_year)) if varies else math.nan
 
+    @property
+    def _too_short(self) -> bool:
+        rows = int(self.returns.notna().sum())
+        return rows < ENOUGH and not rows >= self.periods_per_year
+
     def summary(self) -> pd.Series:
-        """The figures of a tear sheet by name; fractions, not percent."""
+        """The figures of a tear sheet by name; fractions, not percent.
+
+        Those of a year are NaN where `returns` has fewer than 20 rows, unless these are a year.
+        """
         returns = self.returns.dropna()
         growth = self.equity.iloc[-1] / self.capital
-        years = len(returns) / self.periods_per_year
+        years = math.nan if self._too_short else len(returns) / self.periods_per_year
+        with np.errstate(over="ignore"):
+            yearly = growth ** (1 / years) - 1 if years > 0 and growth > 0 else math.nan
+        yearly = yearly if math.isfinite(yearly) else math.nan  # a few minutes of luck are no year
+        periods = math.nan if self._too_short else self.periods_per_year
         trading = self.table.loc[returns.index]
         return pd.Series(
             {
                 "total_return": growth - 1,
-                "annual_return": growth ** (1 / years) - 1 if years > 0 and growth > 0 else math.nan,
-                "annual_volatility": returns.std() * math.sqrt(self.periods_per_year),
+                "annual_return": yearly,
+                "annual_volatility": returns.std() * math.sqrt(periods),
                 "sharpe": self.sharpe,
                 "trials": "unknown" if self.trials is None else self.trials,
                 "max_drawdown": self.drawdown.min(),
-                "annual_turnover": trading["turnover"].mean() * self.periods_per_year,
+                "annual_turnover": trading["turnover"].mean() * periods,
                 "average_exposure": trading["exposure"].mean(),
                 "average_net_exposure": trading["net_exposure"].mean(),
                 "costs_paid": self.costs.sum(),
@@ -173,10 +195,12 @@ class Result:
         form = "%Y-%m-%d" if (time == time.normalize()).all() else "%Y-%m-%d %H:%M:%S"
         facts = [("rows", f"{figures['rows']}, {time[0]:{form}} to {time[-1]:{form}}")]
         for name in ("total_return", "annual_return", "annual_volatility", "max_drawdown"):
-            facts.append((name, f"{figures[name]:.2%}"))
+            short = name.startswith("annual") and self._too_short
+            facts.append((name, "too short" if short else f"{figures[name]:.2%}"))
         trials = "trials unknown" if self.trials is None else f"of {self.trials} trials"
         facts.append(("sharpe", f"{figures['sharpe']:.2f} ({trials})"))
-        facts.append(("annual_turnover", f"{figures['annual_turnover']:.2f} times equity"))
+        turnover = "too short" if self._too_short else f"{figures['annual_turnover']:.2f} times equity"
+        facts.append(("annual_turnover", turnover))
         net = round(figures["average_net_exposure"], 3) + 0.0  # a dollar-neutral one is 0, not -0
         exposure = f"{figures['average_exposure']:.1%} gross, {net:.1%} net"
         facts.append(("average_exposure", exposure))
@@ -321,6 +345,7 @@ def _result(weights, prices, filled_at, chosen, rows, shares, marks) -> Result:
     time, symbols = prices.time, pd.Index(prices.symbols, name="symbol")
     raw = dict(zip(COLUMNS, rows.T, strict=True))
     equity = raw["equity"]
+    _refuse_overflow(equity, time)
     alive = np.where(equity > 0, equity, np.nan)
     returns = np.full(len(time), np.nan)
     returns[1:] = equity[1:] / alive[:-1] - 1
@@ -360,6 +385,20 @@ def _result(weights, prices, filled_at, chosen, rows, shares, marks) -> Result:
     )
 
 
+def _refuse_overflow(equity: np.ndarray, time: pd.DatetimeIndex):
+    """DataError where the account, or its change from row to row, is more than a number can say."""
+    with np.errstate(all="ignore"):
+        moved = equity[1:] / np.where(equity[:-1] > 0, equity[:-1], 1.0)
+    wrong = ~np.isfinite(equity)
+    wrong[1:] |= ~np.isfinite(moved)
+    if wrong.any():
+        t = int(np.argmax(wrong))
+        raise DataError(
+            f"the account overflows at {time[t]} (row {t}): its equity is {equity[t]}",
+            hint="look for prices or weights of an impossible size around that row",
+        )
+
+
 def _notes(prices: Panel, chosen: dict, facts: dict) -> tuple[str, ...]:
     """What a reader of the result has to know."""
     notes = []
@@ -379,20 +418,40 @@ def _notes(prices: Panel, chosen: dict, facts: dict) -> tuple[str, ...]:
 def infer_periods_per_year(time: pd.DatetimeIndex) -> float:
     """Rows in a year of `time`: 252 for trading days, 365 for all days, 52 weeks, 12 months, 4 quarters, 1.
 
-    Taken from the median step; where it is none of these, 365.25 days by it. Rows within a day: their median
-    number on a day, times 252, or 365 where there are rows on weekends. NaN for fewer than two rows.
+    Taken from the rows by the years that they span, long holes left out, and rounded to one of these where it is
+    near. Rows within a day: their median number on a day, times the days. Nothing is read from the names of days,
+    as those of a market's sessions are not always UTC's.
+
+    Under a quarter of a year holidays weigh too much: the median step counts there, and for days whether each day
+    is one. Under six days, that is only sure of rows on a Saturday and a Sunday; the rest are trading days. NaN
+    for fewer than two rows.
     """
     if len(time) < 2:
         return math.nan
-    step = float(np.median(np.diff(time.as_unit("ns").asi8))) / 86_400e9
-    days = 365.0 if (time.day_of_week >= 5).mean() > 0.1 else 252.0
+    stamps = time.as_unit("ns").asi8 / DAY
+    gaps = np.diff(stamps)
+    step = float(np.median(gaps))
+    per_day, days = 1.0, stamps
     if step < 0.8:
-        _, counts = np.unique(time.normalize().asi8, return_counts=True)
-        return float(np.median(counts)) * days
-    for low, high, rows in ((0, 1.6, days), (6, 8, 52.0), (27, 32, 12.0), (88, 95, 4.0), (355, 376, 1.0)):
-        if low < step < high:
-            return rows
-    return 365.25 / step
+        days, counts = np.unique(np.floor(stamps), return_counts=True)
+        per_day = float(np.median(counts))
+        days = days[counts > per_day / 2]  # a session may begin on the evening before its day
+    gaps = gaps[gaps <= max(21.0, 5 * step)]
+    if gaps.sum() >= 91:
+        rate = len(gaps) / per_day / gaps.sum() * 365.25
+    elif step > 3.1 or gaps.min() > 1.6:
+        rate = 365.25 / step
+    else:
+        rate = 365.0 if _every_day(days) else 252.0
+    return per_day * next((exact for low, high, exact in CALENDARS if low < rate < high), rate)
+
+
+def _every_day(days: np.ndarray) -> bool:
+    """Whether rows (in days since 1970) are of a market that never closes."""
+    span = days[-1] - days[0]
+    if span < 6:
+        return {5, 6} <= {(int(day) + 3) % 7 for day in days}
+    return (len(days) - 1) / span > 6 / 7  # 5 days a week reach 9 in 11 at most
 
 
 def weights_from_scores(scores: Panel, *, how: str = "rank", gross: float = 1.0, long_only: bool = False) -> Panel:
@@ -436,7 +495,7 @@ def weights_from_scores(scores: Panel, *, how: str = "rank", gross: float = 1.0,
     if chosen["how"] == "sign":
         lean = np.sign(score)
     else:
-        lean = indicators["rank"](score) if chosen["how"] == "rank" else score
+        lean = indicators["rank"](score) if chosen["how"] == "rank" else _spread(score, known)
         count = np.maximum(known.sum(axis=1, keepdims=True), 1)
         lean = lean - np.where(known, lean, 0.0).sum(axis=1, keepdims=True) / count
         # of equal scores only rounding is left, which must not be scaled up to an opinion
@@ -448,3 +507,12 @@ def weights_from_scores(scores: Panel, *, how: str = "rank", gross: float = 1.0,
     weight = lean / np.where(total > 0, total, 1.0) * chosen["gross"]
     weight[~known.any(axis=1)] = np.nan
     return scores.like(weight.astype(scores.dtype, copy=False), WEIGHT)
+
+
+def _spread(score: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Each row moved and scaled to [0, 1], which zscore's weights don't depend on: no score is too large or small."""
+    largest = np.where(known, np.abs(score), 0.0).max(axis=1, keepdims=True)
+    scaled = np.ldexp(score, -np.frexp(largest)[1])  # exact
+    above = scaled - np.where(known, scaled, np.inf).min(axis=1, keepdims=True)
+    most = np.where(known, above, 0.0).max(axis=1, keepdims=True)
+    return above / np.where(most > 0, most, 1.0)

@@ -10,16 +10,21 @@ tasks are run, and serial, threads and processes give the same bits.
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
+from functools import cache
 
 import joblib
+from joblib.externals.loky.backend.reduction import dumps, get_loky_pickler
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
@@ -152,25 +157,83 @@ def _outcomes(tasks, how, workers, halted) -> Iterator[tuple[int, object, BaseEx
             if halted():
                 return
             begun.add(index)
-            yield joblib.delayed(_attempt)(index, task[1], task[2:], halted if shared else None)
+            if shared:
+                yield joblib.delayed(_attempt)(index, task[1], task[2:], halted)
+            else:
+                yield joblib.delayed(_attempt_away)(os.getpid(), index, task[1], task[2:])
 
     hints = {"require": "sharedmem"} if shared else {"prefer": "processes", "pre_dispatch": "n_jobs"}
     pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **hints)
     seen: set[int] = set()
-    outcomes = pool(calls())
+    outcomes = None
     try:
+        outcomes = pool(calls())
         for outcome in outcomes:
             if outcome is not None:
                 seen.add(outcome[0])
                 yield outcome
-    except BrokenProcessPool as error:
+    except TerminatedWorkerError as error:
         lost = ", ".join(repr(tasks[i][0]) for i in sorted(begun - seen))
         raise TaskError(
             f"a worker process died; unfinished: {lost}",
             hint="mostly for want of memory: use fewer workers, or how='threads'",
         ) from error
+    except (BrokenProcessPool, pickle.PicklingError) as error:
+        raise _not_sent([tasks[i] for i in sorted(begun - seen)], error) from error
     finally:
-        outcomes.close()
+        if outcomes is not None:
+            outcomes.close()
+
+
+def _not_sent(tasks, error: BaseException) -> TaskError:
+    """The error of a task that doesn't pickle, or unpickle: the one that fails here, or else all that it may be."""
+    wrong = []
+    for name, *what in tasks:
+        try:
+            pickle.loads(dumps(what))
+        except Exception as reason:
+            wrong.append((name, reason))
+    if wrong:
+        name, reason = wrong[0]
+        said = f"{name} can't be sent to a worker process: {type(reason).__name__}: {reason}"
+    else:
+        names = ", ".join(repr(task[0]) for task in tasks)
+        said = f"a task can't be unpickled in a worker process: one of {names}: {error}"
+    return TaskError(said, hint="give it plain data and functions of a module that can be imported; or how='threads'")
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    write = staticmethod(len)
+
+
+def _attempt_away(home, index, call, args):
+    """Run one task in a worker process that the process `home` started; what it gives has to pickle."""
+    if os.getpid() != home and os.getppid() == home:
+        _follow(home)
+    outcome = _attempt(index, call, args)
+    try:
+        get_loky_pickler()(_Nowhere()).dump(outcome[1])
+    except Exception as reason:
+        error = TypeError(f"its result can't be sent back from the worker process: {type(reason).__name__}: {reason}")
+        return index, None, error
+    return outcome
+
+
+@cache
+def _follow(home: int) -> None:
+    """End this worker process soon after the one that started it has ended, even by SIGKILL.
+
+    Not by prctl(PR_SET_PDEATHSIG): that follows the thread that started the worker, which may end long before.
+    """
+
+    def watch():
+        while os.getppid() == home:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="workbench-follow", daemon=True).start()
 
 
 def _attempt(index, call, args, halted=None):
@@ -182,11 +245,11 @@ def _attempt(index, call, args, halted=None):
     try:
         with _thread_pools().limit(limits=1, user_api=api):
             return index, call(*args), None
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # sys.exit() in a task ends the task
         return index, None, _portable(error) if halted is None else error
 
 
-def _portable(error: Exception) -> Exception:
+def _portable(error: BaseException) -> BaseException:
     """`error` fit to cross a process boundary: it carries its traceback as a note, and unpickles."""
     trace = "".join(traceback.format_exception(error))
     try:
@@ -198,7 +261,7 @@ def _portable(error: Exception) -> Exception:
     return error
 
 
-def _raise(tasks, failed: dict[int, Exception]):
+def _raise(tasks, failed: dict[int, BaseException]):
     """Raise the failure of the first task, in the order of the tasks, that has one."""
     index = min(failed)
     error = failed[index]

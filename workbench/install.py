@@ -27,8 +27,18 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def find_browser() -> str | None:
-    """The path of a Chromium or Chrome to look at reports in: WORKBENCH_BROWSER, or the first on PATH."""
-    return os.environ.get("WORKBENCH_BROWSER") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    """The path of a Chromium or Chrome to look at reports in: WORKBENCH_BROWSER, or the first on PATH.
+
+    None where there is none; a WORKBENCH_BROWSER that is no program isn't replaced by another.
+    """
+    asked = os.environ.get("WORKBENCH_BROWSER")
+    return next(filter(None, map(shutil.which, [asked] if asked else BROWSERS)), None)
+
+
+def no_browser() -> str:
+    """What `find_browser` has looked for in vain, in words."""
+    asked = os.environ.get("WORKBENCH_BROWSER")
+    return f"missing: WORKBENCH_BROWSER={asked} is no program" if asked else "none"
 
 
 def kernelspec() -> dict:
@@ -44,13 +54,19 @@ def kernelspec() -> dict:
 
 
 def installed_kernelspec() -> dict | None:
-    """The argv and the folder of the kernelspec that Jupyter finds from here, or None where there is none."""
+    """The argv and the folder of the kernelspec that Jupyter finds from here, or None where there is none.
+
+    The argv is None where kernel.json can't be read.
+    """
     from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+    from traitlets import TraitError
 
     try:
         spec = KernelSpecManager().get_kernel_spec(KERNEL)
     except NoSuchKernel:
         return None
+    except (ValueError, TypeError, AttributeError, TraitError, OSError):
+        return {"argv": None, "folder": KernelSpecManager().find_kernel_specs()[KERNEL]}
     return {"argv": spec.argv, "folder": spec.resource_dir}
 
 
@@ -118,6 +134,9 @@ def lab(notebook: str | os.PathLike | None = None, options: list[str] | None = N
     found = installed_kernelspec()
     if found is None or found["argv"] != kernelspec()["argv"]:
         print(f"kernelspec written to {install_kernelspec()}")
+        if found and found["argv"] is None and (again := installed_kernelspec())["argv"] is None:
+            hint = "delete that folder: Jupyter looks there first"
+            raise DataError(f"{again['folder']}/kernel.json can't be read", hint=hint)
     os.execv(command[0], command)
 
 
@@ -180,19 +199,24 @@ def _find_kernels() -> Finding:
     note_path = Path(__file__).parent / "_ext" / "build.json"
     if not note_path.is_file():
         return Finding("kernels", "not built", False, remedy=f"{remedy} (needs a C compiler)")
-    note = json.loads(note_path.read_text())
+    try:
+        note = json.loads(note_path.read_text())
+        wants, kernels, flags, checked = (note[k] for k in ("needs", "kernels", "flags", "checked"))
+    except (ValueError, KeyError, TypeError) as e:
+        said = f"{note_path} can't be read ({type(e).__name__})"
+        return Finding("kernels", said, False, remedy=remedy)
     cpuinfo = Path("/proc/cpuinfo")
-    lacks = set(note["needs"]) - set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
+    lacks = set(wants) - set(cpuinfo.read_text().split()) if cpuinfo.is_file() else set()
     if lacks:
         found = f"built with {', '.join(sorted(lacks))}, which this CPU lacks"
         return Finding("kernels", found, False, remedy=remedy)
     code = "import importlib, sys; [importlib.import_module('workbench._ext.' + k) for k in sys.argv[1:]]"
-    run = subprocess.run([sys.executable, "-c", code, *note["kernels"]], capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-c", code, *kernels], capture_output=True, text=True)
     if run.returncode:
         said = run.stderr.strip().splitlines()[-1:] or [f"stopped by signal {-run.returncode}"]
         return Finding("kernels", said[0], False, remedy=remedy)
-    kind = "checked" if note["checked"] else "fast"
-    return Finding("kernels", f"{len(note['kernels'])} {kind} modules: {' '.join(note['flags'])}", True)
+    kind = "checked" if checked else "fast"
+    return Finding("kernels", f"{len(kernels)} {kind} modules: {' '.join(flags)}", True)
 
 
 def _find_kernelspec() -> Finding:
@@ -203,6 +227,9 @@ def _find_kernelspec() -> Finding:
     found = installed_kernelspec()
     if found is None:
         return Finding("kernelspec", "not installed", False, remedy=remedy)
+    if found["argv"] is None:
+        torn = f"{found['folder']}/kernel.json can't be read"
+        return Finding("kernelspec", torn, False, remedy=f"delete that folder, then: {remedy}")
     if found["argv"] != kernelspec()["argv"]:
         text = f"{found['folder']} starts another Python, or without workbench's magics"
         return Finding("kernelspec", text, False, remedy=remedy)
@@ -221,7 +248,7 @@ def doctor() -> list[Finding]:
         _find_kernels(),
         _find_kernelspec(),
         Finding("C compiler", compiler or "none", bool(compiler), False, get.format("gcc", "to build kernels")),
-        Finding("browser", browser or "none", bool(browser), False, get.format("chromium", "for the tests")),
+        Finding("browser", browser or no_browser(), bool(browser), False, get.format("chromium", "for the tests")),
     ]
 
 

@@ -23,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,8 @@ _TROUBLE = {
     "SQLITE_CANTOPEN": (
         WorkbenchError,
         "can't be opened or made",
-        "set WORKBENCH_LEDGER to a path in a folder that can be written to",
+        "set WORKBENCH_LEDGER to a path in a folder that can be written to; to read a ledger there, end what "
+        "writes to it first, so that no -wal file is left, or copy it",
     ),
     "SQLITE_FULL": (
         WorkbenchError,
@@ -99,7 +101,8 @@ class Cell(NamedTuple):
     data : str
         Fingerprint of what it was tried on.
     trial : str
-        What was tried: rows that differ only in the part of the data they were evaluated on share it.
+        What was tried: rows that differ only in the part of the data they were evaluated on share it. Empty
+        for what is no trial, such as a baseline.
     code : str
         Version of the code that computed it.
     study, outcome : dict
@@ -151,15 +154,16 @@ class Ledger:
         except OSError as error:
             _, said, hint = _TROUBLE["SQLITE_CANTOPEN"]
             raise WorkbenchError(f"the ledger {self.path} {said}: {error}", hint=hint) from error
-        self._engine = sa.create_engine(
-            sa.URL.create("sqlite", database=str(self.path)),
-            poolclass=NullPool,
-            connect_args={"timeout": BUSY_SECONDS},
-            json_serializer=lambda value: json.dumps(value, allow_nan=False, sort_keys=True),
-        )
-        with self._connected() as connection:
-            look = sa.inspect(connection)
-            found = {c["name"] for c in look.get_columns("cells")} if look.has_table("cells") else None
+        self._engine = _engine(sa.URL.create("sqlite", database=str(self.path)))
+        try:
+            found = self._columns()
+        except WorkbenchError as error:
+            if not self._is_whole() or not _name(error.__cause__).startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+                raise
+            # a log can't be opened where nothing can be written: read the file as one that no one changes
+            query = {"mode": "ro", "immutable": "1", "uri": "true"}
+            self._engine = _engine(sa.URL.create("sqlite", database=f"file:{quote(str(self.path))}", query=query))
+            found = self._columns()
         if found is None:
             self._make()
         elif found != set(_cells.columns.keys()):
@@ -168,6 +172,20 @@ class Ledger:
                 f"{self.path} holds a table `cells` that is not a ledger's: the columns {odd} differ",
                 hint="give the ledger another path: Ledger(path) or WORKBENCH_LEDGER",
             )
+
+    def _columns(self) -> set[str] | None:
+        """The names of the table's columns, or None without a table."""
+        with self._connected() as connection:
+            look = sa.inspect(connection)
+            return {c["name"] for c in look.get_columns("cells")} if look.has_table("cells") else None
+
+    def _is_whole(self) -> bool:
+        """Whether the file is there and holds all that was put, so that nothing stands in the log alone."""
+        log = Path(f"{self.path}-wal")
+        try:
+            return self.path.is_file() and os.access(self.path, os.R_OK) and not (log.exists() and log.stat().st_size)
+        except OSError:
+            return False
 
     def _make(self) -> None:
         """Make the table, whatever other processes do the same at this moment."""
@@ -299,8 +317,9 @@ class Ledger:
         return frame
 
     def trials(self, data: str) -> int:
-        """How many distinct trials have a cell on `data`."""
-        query = sa.select(sa.func.count(sa.distinct(_cells.c.trial))).where(_cells.c.data == data)
+        """How many distinct trials have a cell on `data`; an empty trial (a baseline's) is none."""
+        query = sa.select(sa.func.count(sa.distinct(_cells.c.trial)))
+        query = query.where(_cells.c.data == data, _cells.c.trial != "")
         with self._connected() as connection:
             return connection.scalar(query)
 
@@ -314,6 +333,15 @@ class Ledger:
             ) from error
         rest = {name: value for name, value in row.items() if name != "payload"}
         return Cell(**{**rest, "created": datetime.fromisoformat(row["created"]), "arrays": arrays})
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    return sa.create_engine(
+        url,
+        poolclass=NullPool,
+        connect_args={"timeout": BUSY_SECONDS},
+        json_serializer=lambda value: json.dumps(value, allow_nan=False, sort_keys=True),
+    )
 
 
 def _path(url: str | os.PathLike) -> Path:

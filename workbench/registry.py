@@ -67,7 +67,11 @@ class Param:
             value = int(value)
         elif self.kind is tuple and isinstance(value, list):
             value = tuple(value)
-        if type(value) is not self.kind or (self.kind is float and math.isnan(value)):
+        if isinstance(value, float) and math.isnan(value) and self.kind in (int, float):
+            raise ParameterError(
+                f"{owner}: {self.name}={value!r} is NaN, expected a number", hint=f"the default is {self.default!r}"
+            )
+        if type(value) is not self.kind:
             raise ParameterError(
                 f"{owner}: {self.name}={value!r} is {type(value).__name__}, expected {self.kind.__name__}",
                 hint=f"the default is {self.default!r}",
@@ -96,6 +100,12 @@ def check_params(owner: str, schema: tuple[Param, ...], given: Mapping[str, obje
     return {p.name: p.check(given.get(p.name, p.default), owner) for p in schema}
 
 
+def _from_main(thing: object) -> bool:
+    """Whether a thing, or a function that it holds, was defined in a notebook or a script."""
+    held = (thing, *getattr(thing, "__dict__", {}).values())
+    return any(callable(part) and getattr(part, "__module__", None) == "__main__" for part in held)
+
+
 class Registry(Mapping[str, T], Generic[T]):
     """Names to things, in order of registration; an unknown name is answered with the nearest one.
 
@@ -110,10 +120,10 @@ class Registry(Mapping[str, T], Generic[T]):
         self._things: dict[str, T] = {}
 
     def add(self, name: str, thing: T) -> T:
-        """Register `thing` under `name`; a name is given once."""
+        """Register `thing` under `name`; a name is given once, but a cell of a notebook may be run again."""
         if not name.replace("-", "_").isidentifier():
             raise RegistrationError(f"{self.kind} name {name!r} is not an identifier")
-        if name in self._things:
+        if name in self._things and not (_from_main(thing) and _from_main(self._things[name])):
             raise RegistrationError(f"{self.kind} {name!r} is already registered", hint="choose another name")
         self._things[name] = thing
         return thing

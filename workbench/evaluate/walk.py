@@ -10,18 +10,13 @@ So a walk that was killed resumes, one that was done is only read, and both give
 
 from __future__ import annotations
 
-import hashlib
 import html
-import importlib.metadata
 import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from types import CodeType
 
 import numpy as np
 import pandas as pd
@@ -29,14 +24,14 @@ import pandas as pd
 from .. import compute
 from ..errors import DataError, ParameterError
 from ..ledger import Cell, Ledger
-from ..models import ModelSpec, models
+from ..models import ModelSpec
 from ..panel import Panel
 from .metrics import MEASURES
 from .splits import Fold, WalkForward, label_planes
+from .version import code_version, digest
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch")
-_LIBRARIES = {"builtins", "abc", "collections", "typing", "numpy", "scipy", "sklearn", "torch", "skorch"}
 BASELINES = ("zero", "last_value")
+NO_TRIALS = {*BASELINES, "mean"}  # models that one compares with, and doesn't choose
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,8 +52,11 @@ class Walk:
     overall : Series
         The four measures over all tests together, and the number of samples they were taken on.
     trials : int
-        How many distinct models and features the ledger has seen tried on this label: the more, the better
-        the best of them looks by chance.
+        How many distinct settings the ledger has seen tried on this label: the more, the better the best of
+        them looks by chance. Counted once each: a spec (model, parameters, seed) on these features by these
+        splits (folds, window, train, test, min_train, embargo). Not counted: the baselines (zero, mean,
+        last_value), a second run of the same, and what the ledger can't see: an edited factory, other labels
+        or rows, settings of the backtest, and what was tried on another ledger.
     computed : int
         Folds that were computed by this call; the others stood in the ledger.
     """
@@ -82,7 +80,8 @@ class Walk:
         table = self.folds.copy()
         for name in ("train_start", "train_end", "test_start", "test_end"):
             table[name] = table[name].dt.strftime("%Y-%m-%d")
-        overall = {"test_start": "overall", **self.overall.to_dict()}
+        overall = {"test_start": "overall", **self.overall.to_dict(), "scored": int(self.overall["samples"])}
+        del overall["samples"]  # the folds' samples are those trained on
         table = pd.concat([table.astype(object), pd.DataFrame([overall], index=[""], dtype=object)])
         table = table[list(self.folds.columns)].drop(columns="seconds")
         measured = {name: lambda x: "" if pd.isna(x) else f"{x:.4f}" for name in MEASURES}
@@ -206,6 +205,11 @@ class _Study:
     def _check(self) -> None:
         if not isinstance(self.features, Panel):
             raise ParameterError(f"the features are a {type(self.features).__name__}, expected a Panel")
+        if not isinstance(self.splits, WalkForward):
+            raise ParameterError(
+                f"splits={self.splits!r} is a {type(self.splits).__name__}, expected a WalkForward",
+                hint="WalkForward(folds=5, window='rolling')",
+            )
         if self.features.symbols != self.label.symbols or not self.features.time.equals(self.label.time):
             raise DataError(
                 f"features ({self.features!r}) and label ({self.label!r}) differ in time or symbols",
@@ -253,7 +257,13 @@ class _Study:
 
     def key(self, spec: ModelSpec, fold: Fold, code: str) -> str:
         """What identifies a cell: spec, data, split, fold and version of the code."""
-        return _digest([spec.key, self.asked(spec, fold), code])
+        return digest([spec.key, self.asked(spec, fold), code])
+
+    def trial(self, spec: ModelSpec) -> str:
+        """What identifies a trial: the same for all folds of a spec, features and splits; empty for a baseline."""
+        if spec.name in NO_TRIALS:
+            return ""
+        return digest([spec.key, self.features.fingerprint, self.splits.to_dict()])
 
     def outcome(self, fold: Fold, score: np.ndarray) -> dict:
         """A fold's counts and measures, in JSON's terms, from the scores of its test samples."""
@@ -281,7 +291,7 @@ def _walks(specs, study: _Study, ledger, how, workers, progress, cancel) -> list
     cells = {}
     for spec in specs:
         estimator = spec.build()  # here, so that what it imports is there before threads and workers are counted
-        code = _code_version(spec, estimator)
+        code = code_version(spec, estimator)
         cells |= {study.key(spec, fold, code): (spec, fold, code) for fold in study.folds}
     there = ledger.get_many(cells)
     lacking = {key: cell for key, cell in cells.items() if key not in there}
@@ -316,7 +326,7 @@ def _compute(lacking: dict, study: _Study, ledger: Ledger, how, workers, progres
             key,
             kind="fold",
             data=study.label.fingerprint,
-            trial=_digest([spec.key, study.features.fingerprint]),
+            trial=study.trial(spec),
             code=code,
             study=study.asked(spec, fold),
             outcome=study.outcome(fold, score),
@@ -390,51 +400,3 @@ def _title(spec: ModelSpec) -> str:
     changed = {k: v for k, v in spec.params.items() if v != default.params[k]}
     changed |= {"seed": spec.seed} if spec.seed != default.seed else {}
     return spec.name + (f"({', '.join(f'{k}={v!r}' for k, v in changed.items())})" if changed else "")
-
-
-def _digest(content) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-# ---------------------------------------------------------------------- version of the code
-
-
-@cache
-def _package_version() -> dict[str, str]:
-    """The sources of workbench that a score comes from, as a hash, and the versions of what they stand on."""
-    root = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for path in sorted([*root.glob("models/*.py"), *root.glob("evaluate/*.py")]):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes())
-    versions = {"workbench": digest.hexdigest()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "none"
-    return versions
-
-
-def _code_version(spec: ModelSpec, estimator) -> str:
-    """Hash of the code that makes the numbers of `spec`.
-
-    Of a model that is registered outside the package (in a notebook) it takes in its factory and the classes
-    of its estimators, so that an edited model isn't answered with old results; not the functions they call.
-    """
-    parts = [estimator]
-    if hasattr(estimator, "get_params"):
-        parts += estimator.get_params(deep=True).values()
-    classes = {c for part in parts for c in type(part).__mro__ if c.__module__.split(".")[0] not in _LIBRARIES}
-    named = sorted((f"{c.__module__}.{c.__qualname__}", _body(c)) for c in classes)
-    return _digest([_package_version(), _body(models[spec.name].factory), named])
-
-
-def _body(thing) -> object:
-    """The code of a function or of a class's methods, without line numbers, in JSON's terms."""
-    if isinstance(thing, type):
-        return {name: _body(member) for name, member in sorted(vars(thing).items()) if hasattr(member, "__code__")}
-    code = getattr(thing, "__code__", thing)
-    if isinstance(code, CodeType):
-        defaults = repr(getattr(thing, "__defaults__", None))
-        return [code.co_code.hex(), list(code.co_names), [_body(c) for c in code.co_consts], defaults]
-    return repr(sorted(map(repr, code))) if isinstance(code, frozenset) else repr(code)

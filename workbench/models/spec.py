@@ -87,7 +87,12 @@ def _estimator_factory(name: str, cls: type, params: tuple[Param, ...]) -> Calla
     if missing:
         raise RegistrationError(f"model {name!r}: {cls.__name__} does not take {', '.join(missing)}")
     seeded = "random_state" in accepted
-    return lambda given, seed: cls(**given, **({"random_state": seed} if seeded else {}))
+
+    def factory(given, seed):
+        return cls(**given, **({"random_state": seed} if seeded else {}))
+
+    factory.__module__ = cls.__module__  # where it was defined: a notebook may define it again
+    return factory
 
 
 def _check_declaration(name: str, target: Callable, params: tuple, task: str, library: str, cost: str) -> None:
@@ -274,7 +279,7 @@ class ModelSpec:
         """
         try:
             content = json.loads(text)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RecursionError) as error:
             raise DataError(f"a model spec is not JSON: {error}", hint="ModelSpec.to_json writes it") from error
         if not isinstance(content, dict) or "name" not in content:
             raise DataError(f"the JSON of a model spec is an object with a name, found {str(text)[:80]!r}")

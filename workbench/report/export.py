@@ -54,7 +54,7 @@ def report(notebook: str | os.PathLike, output: str | os.PathLike | None = None,
     DataError, UnknownNameError
         The file isn't a notebook, or there is none of that name.
     ParameterError
-        The output is a folder, or lies below a file.
+        The output is a folder, lies below a file, or is no regular file; a link is followed.
     KeyboardInterrupt
         On Ctrl-C, after the kernel has been shut down.
     """
@@ -77,7 +77,7 @@ def _read(path: Path) -> NotebookNode:
         known = [p.name for p in path.parent.glob("*.ipynb")] if path.parent.is_dir() else []
         raise UnknownNameError.of("notebook", path.name, known)
     try:
-        nb = nbformat.reads(path.read_text(encoding="utf-8"), as_version=4)
+        nb = nbformat.reads(path.read_text(encoding="utf-8-sig"), as_version=4)
         nbformat.validate(nb)
     except (ValueError, TypeError, AttributeError, KeyError, nbformat.ValidationError) as e:
         said = next(iter(str(e).strip().splitlines()), type(e).__name__)[:200]
@@ -94,6 +94,10 @@ def _target(path: Path, output: str | os.PathLike | None) -> Path:
     if target.is_dir():
         hint = f"name a file in it: {target / path.stem}.html"
         raise ParameterError(f"report: {target} is a folder, expected a file", hint=hint)
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))  # what it points to is what is written
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        raise ParameterError(f"report: {target} is a device, a pipe or a loop of links, expected a file")
     if target.exists() and target.samefile(path):
         raise ParameterError(f"report: {target} is the notebook itself", hint=f"try {path.stem}.html")
     try:

@@ -5,7 +5,7 @@ The way, in order:
 1. `_settle` picks, for each output, the one representation that lives on without a kernel. Plotly figures are
    taken out of the page, so that they are stored and drawn together.
 2. `_exporter` is nbconvert's HTML exporter, with the template beside this file and maths as MathML.
-3. `_cut_off` takes out whatever would be fetched and leaves a visible word in its place.
+3. Each piece goes through `fragment`, which closes its tags and takes out whatever would be fetched.
 4. The template's frame goes around: style, contents, and what is needed to trust and repeat the page.
 5. plotly.js and the figures follow last, compressed: the text stands on the screen before they are inflated.
 """
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import NotebookError
+from .fragment import fragment
 from .style import HOUSE, ink, template
 
 if TYPE_CHECKING:
@@ -38,13 +39,18 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 _TEMPLATES = Path(__file__).parent / "templates"
 _PACKAGES = ("workbench", "numpy", "pandas", "pyarrow", "scikit-learn", "statsmodels", "torch", "skorch")
 _TOOLS = ("plotly", "ipykernel", "nbclient", "nbconvert")
-# "Training:  40%|####      | 4/10 [00:01<00:02]": a bar says nothing once the work is done.
-_BAR = re.compile(r"\d+%\|.*\|.*\[.*\]")
+# "Training:  40%|####      | 4/10 [00:01<00:02, 3.1it/s]": a bar of tqdm's says nothing once the work is done.
+_BAR = re.compile(r"(.*: )?\s*\d{1,3}%\|[^|]*\| *\S+/\S+ \[(\d+:)?\d\d:\d\d<[\d:?]+, .*\]\s*")
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # Best first; scripts of their own and live widgets don't outlive the kernel.
 _IMAGES = ("image/svg+xml", "image/png", "image/jpeg")
 _LASTING = ("text/html", "text/markdown", *_IMAGES, "text/latex", "text/plain")
 # Maps are drawn from tiles and outlines that plotly.js fetches.
 _MAPS = re.compile(r"choropleth|(scatter|density|choropleth)(geo|map|mapbox)")
+# The packed arrays that plotly.js unpacks, by its name for them.
+_DTYPES = {name: name for name in ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")}
+_DTYPES |= {"u1c": "u1", "uint8c": "u1", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2"}
+_DTYPES |= {"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8"}
 _IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 # What pandas writes for a day.
 _MIDNIGHT = re.compile(r"\s*(\d{4}-\d\d-\d\d) 00:00:00(\+00:00)?\s*")
@@ -90,7 +96,6 @@ def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict) -> str
     except InvalidNotebook as e:
         raise NotebookError(f"{path}: {e}", hint="attach the image again in JupyterLab") from e
     soup = BeautifulSoup(body, "html.parser")
-    _cut_off(soup)
     _tidy(soup)
     title, heading = _heading(soup, path.stem)
     contents = _contents(soup)
@@ -112,8 +117,8 @@ def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict) -> str
 def _settle(output: NotebookNode, figures: list[dict]) -> NotebookNode | None:
     """`output` with the one representation that will do, or None where nothing is worth keeping."""
     if output.output_type == "stream":
-        kept = [line for line in output.text.split("\n") if not _BAR.search(line)]
-        output.text = "\n".join(kept)
+        if output.name == "stderr":
+            output.text = "\n".join(line for line in output.text.split("\n") if not _is_bar(line))
         return output if output.text.strip() else None
     if output.output_type not in ("display_data", "execute_result"):
         return output
@@ -122,7 +127,7 @@ def _settle(output: NotebookNode, figures: list[dict]) -> NotebookNode | None:
         output.data = {"text/html": _placeholder(data[PLOTLY], figures)}
     elif WIDGET in data and "text/html" not in data:
         shown = data.get("text/plain", "")
-        if _BAR.search(shown):
+        if _is_bar(shown):
             return None
         note = f"A widget; it lives in JupyterLab only. <code>{html.escape(shown)}</code>"
         output.data = {"text/html": f'<p class="note">{note}</p>'}
@@ -134,8 +139,37 @@ def _settle(output: NotebookNode, figures: list[dict]) -> NotebookNode | None:
     return output
 
 
+def _is_bar(line: str) -> bool:
+    """Whether a line holds nothing but tqdm's bar, in all the states that it was rewritten to."""
+    states = [state for state in _ESCAPES.sub("", line).split("\r") if state.strip()]
+    return bool(states) and all(map(_BAR.fullmatch, states))
+
+
 def _placeholder(figure: dict, figures: list[dict]) -> str:
-    """The box that a figure is drawn into; it holds the figure's numbers in words until then."""
+    """The box that a figure is drawn into; a figure that can't be drawn is left out with a note."""
+    try:
+        json.dumps(figure, allow_nan=False)
+        _check_arrays(figure)
+        return _box(figure, figures)
+    except (TypeError, ValueError, KeyError, AttributeError) as e:
+        said = html.escape(f"{type(e).__name__}: {e}"[:200])
+        return f'<p class="note">A figure that plotly.js can\'t draw: left out ({said}).</p>'
+
+
+def _check_arrays(part: object) -> None:
+    """Refuse packed numbers, wherever they are in a figure, that plotly.js can't unpack."""
+    if isinstance(part, dict) and "bdata" in part:
+        kind = part.get("dtype")
+        if kind not in _DTYPES:
+            raise ValueError(f"dtype {kind!r}, expected one of {', '.join(_DTYPES)}")
+        np.frombuffer(base64.b64decode(part["bdata"], validate=True), _DTYPES[kind])
+    elif isinstance(part, dict | list):
+        for inner in part.values() if isinstance(part, dict) else part:
+            _check_arrays(inner)
+
+
+def _box(figure: dict, figures: list[dict]) -> str:
+    """The box of a figure; it holds the figure's numbers in words until it is drawn."""
     layout = figure.setdefault("layout", {})
     traces = figure.get("data", [])
     maps = [t["type"] for t in traces if _MAPS.fullmatch(str(t.get("type", "")))]
@@ -143,19 +177,31 @@ def _placeholder(figure: dict, figures: list[dict]) -> str:
         kind = html.escape(maps[0])
         return f'<p class="note">A figure of type {kind} needs maps from the network: left out.</p>'
     style = (layout.get("template") or {}).get("layout") or {}
+    frames = [frame.get("layout") or {} for frame in figure.get("frames") or []]
+    lost = [url for part in (layout, style, *frames) for url in _drop_images(part)]
     if style.get("meta") == HOUSE:
         layout.pop("template")
     title = layout.get("title") or {}
     title = (title.get("text") if isinstance(title, dict) else title) or "Figure"
-    figures.append(figure)
-    height = layout.get("height") or 450
+    height = float(layout.get("height") or 450)
     head = "".join(f"<th>{name}</th>" for name in ("", "points", "first", "last", "lowest", "highest"))
     rows = "".join(map(_words, traces))
+    figures.append(figure)
     return (
-        f'<div class="figure" data-figure="{len(figures) - 1}" style="min-height:{float(height):.0f}px">'
+        f'<div class="figure" data-figure="{len(figures) - 1}" style="min-height:{height:.0f}px">'
         f'<table class="dataframe"><caption>{html.escape(html.unescape(str(title)))}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        + "".join(f'<img alt="image in the figure above" src="{html.escape(url)}">' for url in dict.fromkeys(lost))
     )
+
+
+def _drop_images(layout: dict) -> list[str]:
+    """Take the images that plotly.js would fetch out of a layout; gives back where they are."""
+    images = layout.get("images") or []
+    lost = [i for i in images if not str(i.get("source") or "data:").strip().lower().startswith("data:")]
+    if lost:
+        layout["images"] = [i for i in images if i not in lost]
+    return [str(i["source"]) for i in lost]
 
 
 def _words(trace: dict) -> str:
@@ -173,7 +219,7 @@ def _words(trace: dict) -> str:
 def _numbers(values: object) -> np.ndarray:
     """The finite numbers among a trace's values; none where it holds words or dates."""
     if isinstance(values, dict) and "bdata" in values:
-        values = np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
+        values = np.frombuffer(base64.b64decode(values["bdata"]), _DTYPES[values["dtype"]])
     try:
         flat = np.asarray([] if values is None else values, dtype=float).ravel()
     except (TypeError, ValueError):
@@ -210,9 +256,11 @@ def _exporter():
 
         markdown2html.jinja_pass_arg = HTMLExporter.markdown2html.jinja_pass_arg
 
-    return Exporter(
+    exporter = Exporter(
         template_name="workbench", extra_template_basedirs=[str(_TEMPLATES)], embed_images=True, log=quiet()
     )
+    exporter.register_filter("fragment", fragment)
+    return exporter
 
 
 def _math(body: str, display: str, tex: str) -> str:
@@ -228,35 +276,6 @@ def _math(body: str, display: str, tex: str) -> str:
 
 def _tex(tex: str, display: str) -> str:
     return f'<code class="tex {display}">{html.escape(tex)}</code>'
-
-
-def _cut_off(soup: BeautifulSoup) -> None:
-    """Take out whatever a browser would fetch; say in its place what stood there."""
-
-    def remote(url: str) -> bool:
-        return not url.strip().lower().startswith(("data:", "#", "about:", "blob:")) and bool(url.strip())
-
-    loading = ["script", "img", "iframe", "video", "audio", "source", "track", "embed", "object"]
-    for tag in soup.find_all(loading):
-        url = next((tag[a] for a in ("src", "data", "poster", "srcset") if remote(tag.get(a, ""))), None)
-        if url is None:
-            continue
-        note = soup.new_tag("span", attrs={"class": "note"})
-        note.append(f"{tag.get('alt') or tag.name}: not part of this file, it stands at ")
-        link = soup.new_tag("a", attrs={"href": url})
-        link.string = url
-        note.append(link)
-        tag.replace_with(note)
-    for tag in soup.find_all(["link", "base", "meta"]):
-        tag.decompose()
-    for tag in soup.find_all(["image", "use", "feimage"]):
-        if remote(tag.get("href", tag.get("xlink:href", ""))):
-            tag.decompose()
-    fetched = re.compile(r"url\(\s*['\"]?\s*(?!data:|#)[^)]*\)|@import[^;]*;?", re.IGNORECASE)
-    for tag in soup.find_all("style"):
-        tag.string = fetched.sub("none", tag.string or "")
-    for tag in soup.find_all(style=fetched):
-        tag["style"] = fetched.sub("none", tag["style"])
 
 
 def _tidy(soup: BeautifulSoup) -> None:
