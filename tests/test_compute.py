@@ -289,7 +289,9 @@ def test_an_interrupt_stops_the_run(how):
     command = [sys.executable, "-W", "error", "-c", textwrap.dedent(script)]
     found = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert found.stdout.split() == ["interrupted", "True"], found.stderr
-    assert "Traceback" not in found.stderr
+    # joblib's tracker of temporary files, a process of its own, may say that a folder was gone before it
+    assert "compute.py" not in found.stderr
+    assert how == "processes" or "Traceback" not in found.stderr
 
 
 @pytest.mark.parametrize(
