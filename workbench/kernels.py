@@ -25,8 +25,8 @@ except ImportError as error:  # pragma: no cover - only without a build
     error.add_note("the compiled kernels are missing or were built elsewhere: run `pip install -e .` once more")
     raise
 
-# Elements a chunk: one plane of it takes 128 KiB, so a sentence's temporaries fit the second-level cache.
-CHUNK = 1 << 14
+# Elements a chunk: one plane of it takes 256 KiB, so a sentence's temporaries fit the second-level cache.
+CHUNK = 1 << 15
 # Elements between two looks at the checkpoint where a sentence has no temporaries.
 LONG = 1 << 21
 # Planes of up to NARROW columns are laid out about WIDE columns wide, LANE rows at a time.
