@@ -410,6 +410,13 @@ def test_a_halted_stock_keeps_its_strength():
     np.testing.assert_allclose(wb.indicators.rsi(close), talib.RSI(close, 14), rtol=1e-9)
 
 
+def test_a_bar_that_is_upside_down_has_talibs_range():
+    high, low, close = np.array([3.0, 3, 1, 3, 3]), np.array([1.0, 1, 3, 1, 1]), np.full(5, 2.0)
+    for columns in (1, 2):
+        found = wb.indicators.atr(*(np.tile(v[:, None], columns) for v in (high, low, close)), window=2)
+        np.testing.assert_allclose(found[:, -1], talib.ATR(high, low, close, 2), rtol=1e-12)
+
+
 def test_a_flat_window_has_no_deviation_and_no_slope():
     assert (wb.indicators.stddev(np.full(40, 1e200), window=4)[3:] == 0).all()
     x = np.concatenate([np.geomspace(1, 1e12, 50), np.full(60, 0.1), np.full(60, 1e9 / 3)])
@@ -496,6 +503,9 @@ def test_out_may_not_be_the_input_and_labels_must_agree():
     one, other = pd.Series(x), pd.Series(x, index=range(1, 10))
     with pytest.raises(DataError, match="labels of volume and close differ"):
         wb.indicators.obv(one, other)
+    # an array without labels may stand first
+    with pytest.raises(DataError, match="labels of close and low differ"):
+        wb.indicators.atr(x, one, other, window=1)
 
 
 def test_a_bad_chunk_leaves_the_stream_as_it_was():
