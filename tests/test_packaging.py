@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 # Where conda-forge calls a package by another name than the Python package index does.
-CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python", "build": "python-build"}
+CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python", "build": "python-build", "arch": "arch-py"}
 # What conda brings and pip cannot.
 CONDA_ONLY = {"python", "pip", "c-compiler"}
 # What our user named, used or not yet.

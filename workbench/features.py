@@ -575,7 +575,7 @@ class _Computation:
 
     def panel(self) -> Panel:
         self.block.flags.writeable = False
-        return self.source.like(self.block, list(self.recipe))
+        return self.source.like(self.block, list(self.recipe), self.source.lookback + self.recipe.lookback)
 
 
 def _distinct(features: list[Expression]) -> set[Expression]:

@@ -5,6 +5,7 @@ A family file only declares; the estimators of our own stand in ``_estimators`` 
 """
 
 from . import baselines, forest, linear, neural  # noqa: F401  (importing a family registers its models)
+from .context import Context
 from .spec import Model, ModelSpec, SizesParam, catalog, model, models
 
-__all__ = ["Model", "ModelSpec", "SizesParam", "catalog", "model", "models"]
+__all__ = ["Context", "Model", "ModelSpec", "SizesParam", "catalog", "model", "models"]

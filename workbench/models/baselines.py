@@ -6,7 +6,7 @@ from ..registry import Param
 from .spec import model
 
 
-@model("zero", params=())
+@model("zero", params=(), baseline=True)
 def zero(params, seed):
     """Predicts 0 for every sample, whatever was seen: the benchmark of the out-of-sample R2.
 
@@ -22,6 +22,7 @@ def zero(params, seed):
 @model(
     "last_value",
     params=(Param("window", 1, low=1, high=1_000_000, log=True, doc="Last training samples averaged, count."),),
+    baseline=True,
 )
 def last_value(params, seed):
     """Predicts the last target seen in training, the naive forecast, for every sample.

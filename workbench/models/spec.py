@@ -20,6 +20,7 @@ from ..registry import Param, Registry, check_params
 
 TASKS = ("regression", "classification")
 COSTS = ("low", "medium", "high")
+HOWS = ("threads", "processes")
 _SEED = Param("seed", 0, low=0, high=2**32 - 1, doc="Of every random draw that the model makes.")
 _SOURCE = re.compile(r"Source:.*?\b(1[6-9]|20)\d\d\b", re.DOTALL)
 _RESERVED = {"name", "params", "seed"}
@@ -62,6 +63,12 @@ class Model:
         The package that the estimator stands on.
     cost : {"low", "medium", "high"}
         Of one fit, beside the other models.
+    how : {"threads", "processes"}
+        How its fits run beside each other: on threads where they let go of the GIL.
+    lookback : callable or None
+        ``lookback(**params)`` -> rows before its own whose features a prediction reads; None: none.
+    baseline : bool
+        Whether one compares with it, and doesn't choose it: such a model is no trial.
     summary : str
         The first line of the factory's docstring.
     factory : callable
@@ -73,6 +80,9 @@ class Model:
     task: str
     library: str
     cost: str
+    how: str
+    lookback: Callable[..., int] | None
+    baseline: bool
     summary: str
     factory: Callable[[dict[str, object], int], object]
 
@@ -95,7 +105,9 @@ def _estimator_factory(name: str, cls: type, params: tuple[Param, ...]) -> Calla
     return factory
 
 
-def _check_declaration(name: str, target: Callable, params: tuple, task: str, library: str, cost: str) -> None:
+def _check_declaration(
+    name: str, target: Callable, params: tuple, task: str, library: str, cost: str, how: str
+) -> None:
     """RegistrationError unless the declaration is whole."""
     document = inspect.getdoc(target) if target.__doc__ else None
     if not document:
@@ -112,7 +124,7 @@ def _check_declaration(name: str, target: Callable, params: tuple, task: str, li
     undescribed = [p.name for p in params if not p.doc]
     if undescribed:
         raise RegistrationError(f"model {name!r}: no doc for {', '.join(undescribed)}")
-    for what, value, allowed in (("task", task, TASKS), ("cost", cost, COSTS)):
+    for what, value, allowed in (("task", task, TASKS), ("cost", cost, COSTS), ("how", how, HOWS)):
         if value not in allowed:
             raise RegistrationError(f"model {name!r}: {what}={value!r}, expected one of {', '.join(allowed)}")
     if not library or not isinstance(library, str):
@@ -130,6 +142,9 @@ def model(
     task: str = "regression",
     library: str = "scikit-learn",
     cost: str = "low",
+    how: str = "threads",
+    lookback: Callable[..., int] | None = None,
+    baseline: bool = False,
 ) -> Callable:
     """Register a factory ``(params, seed) -> estimator``, or an estimator class, as a model.
 
@@ -143,6 +158,13 @@ def model(
     library : str, default "scikit-learn"
         The package that the estimator stands on.
     cost : {"low", "medium", "high"}, default "low"
+    how : {"threads", "processes"}, default "threads"
+        "processes" where a fit holds the GIL for most of its time.
+    lookback : callable, optional
+        ``lookback(**params)`` -> rows before its own whose features a prediction reads, beyond what the features
+        themselves look back. Default: none.
+    baseline : bool, default False
+        Whether one compares with it, and doesn't choose it: such a model is not counted as a trial.
 
     Returns
     -------
@@ -157,7 +179,7 @@ def model(
     """
 
     def register(target):
-        _check_declaration(name, target, params, task, library, cost)
+        _check_declaration(name, target, params, task, library, cost, how)
         if isinstance(target, type):
             factory = _estimator_factory(name, target, params)
         else:
@@ -167,7 +189,7 @@ def model(
             except TypeError as error:
                 raise RegistrationError(f"model {name!r}: the factory must take (params, seed): {error}") from error
         summary = inspect.getdoc(target).split("\n", 1)[0]
-        models.add(name, Model(name, params, task, library, cost, summary, factory))
+        models.add(name, Model(name, params, task, library, cost, how, lookback, baseline, summary, factory))
         return target
 
     return register
@@ -256,6 +278,12 @@ class ModelSpec:
             The parameters that change.
         """
         return ModelSpec(self.name, {**self.params, **params}, self.seed if seed is None else seed)
+
+    @property
+    def lookback(self) -> int:
+        """Rows before its own whose features a prediction reads, beyond what the features themselves look back."""
+        reach = models[self.name].lookback
+        return 0 if reach is None else int(reach(**self.params))
 
     def build(self):
         """A new, unfitted scikit-learn estimator."""

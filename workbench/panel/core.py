@@ -18,8 +18,11 @@ import numpy as np
 import pandas as pd
 
 from ..errors import DataError, ParameterError, UnknownNameError
+from ..registry import Param
 from .frames import PRICES, checked_labels, read_frame
 from .times import checked_time, slice_label
+
+_LOOKBACK = Param("lookback", 0, low=0, doc="rows before its own that a row was computed from")
 
 
 class Samples(NamedTuple):
@@ -51,6 +54,9 @@ class Panel:
         Strictly increasing. Time zones are converted to UTC; tz-naive times are taken as UTC.
     symbols : sequence of str, length N
     fields : sequence of str, length F
+    lookback : int, default 0
+        Rows before its own that a row was computed from: 0 for bars; a recipe says it of its features, and what is
+        made of a panel keeps it. Splits derive their embargo from it. No part of content, equality or fingerprint.
 
     Raises
     ------
@@ -65,14 +71,15 @@ class Panel:
     ((3, 2), (1, 2, 2))
     """
 
-    __slots__ = ("_fingerprint", "fields", "symbols", "time", "values")
+    __slots__ = ("_fingerprint", "fields", "lookback", "symbols", "time", "values")
 
     values: np.ndarray
     time: pd.DatetimeIndex
     symbols: tuple[str, ...]
     fields: tuple[str, ...]
+    lookback: int
 
-    def __init__(self, values, time, symbols, fields):
+    def __init__(self, values, time, symbols, fields, lookback=0):
         values = _locked(values)
         time = checked_time(time)
         symbols, fields = checked_labels("symbol", symbols), checked_labels("field", fields)
@@ -82,7 +89,8 @@ class Panel:
                 f"values have shape {values.shape}, the labels say {expected} (fields, rows, symbols)",
                 hint="values are ordered (field, time, symbol); np.stack puts (time, symbol) planes together",
             )
-        for name, value in zip(Panel.__slots__, (None, fields, symbols, time, values), strict=True):
+        lookback = _LOOKBACK.check(lookback, "Panel")
+        for name, value in zip(Panel.__slots__, (None, fields, lookback, symbols, time, values), strict=True):
             object.__setattr__(self, name, value)
 
     # ------------------------------------------------------------------ what it is
@@ -134,7 +142,7 @@ class Panel:
         raise AttributeError(f"a Panel is frozen: {name!r} can't be deleted")
 
     def __reduce__(self):
-        return _restore, (self.values, self.time, self.symbols, self.fields)
+        return _restore, (self.values, self.time, self.symbols, self.fields, self.lookback)
 
     def __repr__(self) -> str:
         facts = ", ".join(f"{name} {text}" for name, text in self._facts())
@@ -211,7 +219,7 @@ class Panel:
         start, stop, _ = slice(start, stop).indices(len(self.time))
         if (start, max(start, stop)) == (0, len(self.time)):
             return self
-        return _make(self.values[:, start:stop], self.time[start:stop], self.symbols, self.fields)
+        return _make(self.values[:, start:stop], self.time[start:stop], self.symbols, self.fields, self.lookback)
 
     def select(self, symbols=None, fields=None) -> Panel:
         """The panel of some symbols and some fields, in the order given; None keeps them all.
@@ -235,41 +243,46 @@ class Panel:
                 values = values.take([self._number(kind, name) for name in names], axis=axis)
         if values is self.values:
             return self
-        return _make(values, self.time, chosen["symbol"], chosen["field"])
+        return _make(values, self.time, chosen["symbol"], chosen["field"], self.lookback)
 
     def shards(self, k: int) -> list[Panel]:
         """The panel split by symbols into at most `k` panels of nearly equal width, in order."""
         if not isinstance(k, (int, np.integer)) or k < 1:
             raise ParameterError(f"shards: k={k!r}, expected an int of at least 1", hint="k=1")
         edges = np.linspace(0, len(self.symbols), min(int(k), len(self.symbols)) + 1).astype(int)
-        return [_make(self.values[:, :, a:b], self.time, self.symbols[a:b], self.fields) for a, b in pairwise(edges)]
+        parts = [(self.values[:, :, a:b], self.time, self.symbols[a:b]) for a, b in pairwise(edges)]
+        return [_make(*part, self.fields, self.lookback) for part in parts]
 
     # ------------------------------------------------------------------ making others of it
 
-    def like(self, values, fields) -> Panel:
+    def like(self, values, fields, lookback: int | None = None) -> Panel:
         """A panel with this one's time and symbols.
 
         Parameters
         ----------
         values : ndarray of shape (F, T, N), or (T, N) for a single field
         fields : str or sequence of str, length F
+        lookback : int, optional
+            Rows before its own that a row is computed from. Default: this panel's.
         """
         values = np.asanyarray(values)
         values = values[np.newaxis] if values.ndim == 2 else values
-        return Panel(values, self.time, self.symbols, [fields] if isinstance(fields, str) else fields)
+        fields = [fields] if isinstance(fields, str) else fields
+        return Panel(values, self.time, self.symbols, fields, self.lookback if lookback is None else lookback)
 
     def rename(self, mapping: Mapping[str, str]) -> Panel:
         """The same values with fields renamed, old name to new; the others keep their names."""
         for name in mapping:
             self._number("field", name)
-        return _make(self.values, self.time, self.symbols, tuple(mapping.get(f, f) for f in self.fields))
+        fields = tuple(mapping.get(f, f) for f in self.fields)
+        return _make(self.values, self.time, self.symbols, fields, self.lookback)
 
     def astype(self, dtype) -> Panel:
         """The panel in float32 or float64; a value that float32 can't hold is a DataError."""
         dtype = _float_dtype(dtype)
         if dtype == self.dtype:
             return self
-        return _make(_cast(self.values, dtype), self.time, self.symbols, self.fields)
+        return _make(_cast(self.values, dtype), self.time, self.symbols, self.fields, self.lookback)
 
     def join(self, other: Panel) -> Panel:
         """The fields of both, this panel's first; both must have the same time and the same symbols.
@@ -298,7 +311,8 @@ class Panel:
             raise DataError(f"join: both panels have the field {both[0]!r}", hint="rename({old: new}) in one")
         dtype = np.result_type(self.dtype, other.dtype)
         values = np.concatenate([self.values, other.values], dtype=dtype)
-        return _make(values, self.time, self.symbols, self.fields + other.fields)
+        lookback = max(self.lookback, other.lookback)
+        return _make(values, self.time, self.symbols, self.fields + other.fields, lookback)
 
     def adjusted(self) -> Panel:
         """Prices on the scale of ``adj_close``: as if each split and dividend had come before the first row.
@@ -328,7 +342,7 @@ class Panel:
                 f" {self.dtype}: close is {close[t, n]}, adj_close {target[t, n]}",
                 hint="set what is no price to NaN",
             )
-        return _make(values, self.time, self.symbols, self.fields)
+        return _make(values, self.time, self.symbols, self.fields, self.lookback)
 
     # ------------------------------------------------------------------ samples
 
@@ -387,7 +401,7 @@ class Panel:
         dtype = values.dtype if values.dtype in (np.float32, np.float64) else np.float64
         block = np.full((len(fields), shape[0] * shape[1]), np.nan, dtype)
         block[:, flat] = values.T
-        return _make(block.reshape(len(fields), *shape), self.time, self.symbols, fields)
+        return _make(block.reshape(len(fields), *shape), self.time, self.symbols, fields, self.lookback)
 
     # ------------------------------------------------------------------ frames
 
@@ -468,11 +482,11 @@ class Panel:
         return self.rows(found.start, found.stop)
 
 
-def _make(values: np.ndarray, time, symbols, fields) -> Panel:
+def _make(values: np.ndarray, time, symbols, fields, lookback: int) -> Panel:
     """A panel of values that nobody else writes to."""
     values = np.ascontiguousarray(values)
     values.flags.writeable = False
-    return Panel(values, time, symbols, fields)
+    return Panel(values, time, symbols, fields, lookback)
 
 
 _restore = _make  # the name that pickles know
