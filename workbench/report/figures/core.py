@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from ..errors import DataError, ParameterError, UnknownNameError
-from .style import COLORS, template
+from ...errors import DataError, ParameterError, UnknownNameError
+from ..style import COLORS, template
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure

@@ -1,0 +1,17 @@
+"""Figures: tables in, plotly figures out; one file a subject."""
+
+from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+
+__all__ = [
+    "CANDLES",
+    "POINTS",
+    "TearSheet",
+    "candles",
+    "drawdown",
+    "equity",
+    "folds",
+    "heatmap",
+    "lines",
+    "tear_sheet",
+    "thin",
+]
