@@ -112,7 +112,7 @@ def run(
     halt = threading.Event()  # set by a failed task, which must not touch the caller's token
     results, finished, failed = [None] * len(tasks), 0, {}
     outcomes = closing(_outcomes(tasks, how, workers, lambda: halt.is_set() or cancel.cancelled))
-    with _reporter(progress, len(tasks)) as report, _one_thread_each(), _quiet(), outcomes as ended:
+    with reporter(progress, len(tasks)) as report, one_thread_each(), _quiet(), outcomes as ended:
         for index, value, error in ended:
             name = tasks[index][0]
             if error is not None:
@@ -123,9 +123,10 @@ def run(
             finished += 1
             if done is not None:
                 done(name, value)
-            report(finished, name)
+            report(name)
     if failed:
-        _raise(tasks, failed)
+        first = min(failed)
+        raise _failure(tasks[first][0], failed[first], len(failed) - 1) from failed[first]
     if finished < len(tasks):
         raise Cancelled(
             f"cancelled after {finished} of {len(tasks)} tasks",
@@ -261,16 +262,23 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
-def _raise(tasks, failed: dict[int, BaseException]):
-    """Raise the failure of the first task, in the order of the tasks, that has one."""
-    index = min(failed)
-    error = failed[index]
+def _failure(name: str, error: BaseException, others: int = 0) -> BaseException:
+    """What to raise where the task `name` failed: an error that names it; a cancelled one was cancelled."""
     if isinstance(error, Cancelled):
-        raise error
-    others = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        return error
+    more = f" (and {others} more)" if others else ""
     said = error.message if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
     hint = error.hint if isinstance(error, WorkbenchError) else None
-    raise TaskError(f"{tasks[index][0]} failed{others}: {said}", hint=hint) from error
+    return TaskError(f"{name} failed{more}: {said}", hint=hint)
+
+
+@contextmanager
+def naming(name: str):
+    """Within this block an error is a TaskError that names the task, as in `run`."""
+    try:
+        yield
+    except Exception as error:
+        raise _failure(name, error) from error
 
 
 def _workers(workers: int | None) -> int:
@@ -298,7 +306,7 @@ def _thread_pools() -> ThreadpoolController:
 
 
 @contextmanager
-def _one_thread_each():
+def one_thread_each():
     """One BLAS thread, for the whole process: the first run sets it, the last one to end puts it back."""
     with _limit:
         _limited["by"] += 1
@@ -325,15 +333,29 @@ def _quiet():
 
 
 @contextmanager
-def _reporter(progress, total: int):
-    """A function ``(finished, name)`` that shows how far a run is."""
-    if progress is True:
-        with warnings.catch_warnings():  # tqdm warns where ipywidgets is missing, and draws text then
-            warnings.simplefilter("ignore")
-            from tqdm.auto import tqdm
-        with tqdm(total=total) as bar:
-            yield lambda finished, name: bar.update(1)
-    elif progress:
-        yield lambda finished, name: progress(finished, total, name)
-    else:
-        yield lambda finished, name: None
+def reporter(progress, total: int):
+    """A function of the name of a task that has ended, which shows how far a run is.
+
+    Parameters
+    ----------
+    progress : bool, callable or None
+        As in `run`.
+    total : int
+        Tasks in all.
+    """
+    finished = 0
+
+    def tell(name: str) -> None:
+        nonlocal finished
+        finished += 1
+        if progress:
+            progress(finished, total, name)
+
+    if progress is not True:
+        yield tell
+        return
+    with warnings.catch_warnings():  # tqdm warns where ipywidgets is missing, and draws text then
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
+    with tqdm(total=total) as bar:
+        yield lambda name: bar.update(1)

@@ -262,28 +262,29 @@ class Ledger:
         bool
             True if the key was new; False if it stood there already, and then nothing is changed.
         """
-        row = {
-            "key": key,
-            "kind": kind,
-            "created": datetime.now(UTC).isoformat(timespec="microseconds"),
-            "data": data,
-            "trial": trial,
-            "code": code,
-            "study": dict(study),
-            "outcome": dict(outcome),
-            "payload": _packed(arrays or {}),
-            "seconds": float(seconds),
-        }
-        try:
-            json.dumps([row["study"], row["outcome"]], allow_nan=False)
-        except (ValueError, TypeError) as error:
-            raise ParameterError(
-                f"cell {key[:12]}: study and outcome must be JSON: {error}", hint="NaN becomes None"
-            ) from None
+        cell = {"key": key, "kind": kind, "data": data, "trial": trial, "code": code, "study": study}
+        return self.put_many([{**cell, "outcome": outcome, "arrays": arrays, "seconds": seconds}]) == 1
+
+    def put_many(self, cells: Iterable[Mapping]) -> int:
+        """Keep several finished units of work in one transaction: all of them are on disk when this returns.
+
+        Parameters
+        ----------
+        cells : iterable of mapping
+            Each with the parameters of `put` as its entries.
+
+        Returns
+        -------
+        int
+            How many of their keys were new.
+        """
+        rows = [_row(cell) for cell in cells]
+        if not rows:
+            return 0
         with self._connected() as connection:
-            result = connection.execute(insert(_cells).values(row).on_conflict_do_nothing())
+            new = connection.execute(insert(_cells).on_conflict_do_nothing(), rows).rowcount
             connection.commit()
-            return result.rowcount == 1
+        return new
 
     def get(self, key: str) -> Cell | None:
         """The cell of `key`, or None."""
@@ -298,6 +299,15 @@ class Ledger:
                 for row in connection.execute(chosen).mappings():
                     found[row["key"]] = self._cell(row)
         return found
+
+    def missing(self, keys: Iterable[str]) -> list[str]:
+        """Those of the `keys` that are not in the ledger, in their order."""
+        keys, found = list(keys), set()
+        with self._connected() as connection:
+            for start in range(0, len(keys), 500):
+                chosen = sa.select(_cells.c.key).where(_cells.c.key.in_(keys[start : start + 500]))
+                found.update(connection.execute(chosen).scalars())
+        return [key for key in keys if key not in found]
 
     def rows(self, *, kind: str | None = None, data: str | None = None) -> pd.DataFrame:
         """The ledger as a table, oldest first; all columns but the arrays.
@@ -333,6 +343,25 @@ class Ledger:
             ) from error
         rest = {name: value for name, value in row.items() if name != "payload"}
         return Cell(**{**rest, "created": datetime.fromisoformat(row["created"]), "arrays": arrays})
+
+
+def _row(cell: Mapping) -> dict:
+    """A cell as a row of the table."""
+    row = {
+        **{name: cell[name] for name in ("key", "kind", "data", "trial", "code")},
+        "created": datetime.now(UTC).isoformat(timespec="microseconds"),
+        "study": dict(cell["study"]),
+        "outcome": dict(cell["outcome"]),
+        "payload": _packed(cell.get("arrays") or {}),
+        "seconds": float(cell.get("seconds", 0.0)),
+    }
+    try:
+        json.dumps([row["study"], row["outcome"]], allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise ParameterError(
+            f"cell {row['key'][:12]}: study and outcome must be JSON: {error}", hint="NaN becomes None"
+        ) from None
+    return row
 
 
 def _engine(url: sa.URL) -> sa.Engine:

@@ -2,6 +2,19 @@
 
 from .metrics import hit_rate, ic, r2_oos, rank_ic
 from .splits import Fold, WalkForward
+from .sweep import Sweep, sweep
 from .walk import Walk, compare, walk_forward
 
-__all__ = ["Fold", "Walk", "WalkForward", "compare", "hit_rate", "ic", "r2_oos", "rank_ic", "walk_forward"]
+__all__ = [
+    "Fold",
+    "Sweep",
+    "Walk",
+    "WalkForward",
+    "compare",
+    "hit_rate",
+    "ic",
+    "r2_oos",
+    "rank_ic",
+    "sweep",
+    "walk_forward",
+]

@@ -7,9 +7,9 @@ is left (no sample, scores that are all the same) is NaN, never 0.
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
 from ..errors import DataError
+from ..indicators import rank
 
 FEWEST = 3  # symbols that make a cross-section: of two, a correlation is always 1 or -1
 
@@ -38,7 +38,7 @@ def ic(score, label) -> float:
     -----
     Pearson's correlation. Source: Grinold and Kahn, 2000, Active Portfolio Management.
     """
-    return _mean_correlation(*_pair(score, label))
+    return _ic(*_pair(score, label))
 
 
 def rank_ic(score, label) -> float:
@@ -64,8 +64,7 @@ def rank_ic(score, label) -> float:
     -----
     Spearman's correlation. Source: Spearman, 1904.
     """
-    score, label = _pair(score, label)
-    return _mean_correlation(*(pd.DataFrame(x).rank(axis=1).to_numpy() for x in (score, label)))
+    return _rank_ic(*_pair(score, label))
 
 
 def hit_rate(score, label) -> float:
@@ -87,9 +86,7 @@ def hit_rate(score, label) -> float:
     DataError
         Shapes that differ, or infinite numbers.
     """
-    score, label = _pair(score, label)
-    sided = ~np.isnan(score) & (score != 0) & (label != 0)
-    return float(np.mean(np.sign(score[sided]) == np.sign(label[sided]))) if sided.any() else float("nan")
+    return _hit_rate(*_pair(score, label))
 
 
 def r2_oos(score, label, benchmark: float = 0.0) -> float:
@@ -122,12 +119,63 @@ def r2_oos(score, label, benchmark: float = 0.0) -> float:
     Source: Gu, Kelly and Xiu, 2020, Empirical Asset Pricing via Machine Learning, eq. 19; Campbell and
     Thompson, 2008, Predicting Excess Stock Returns Out of Sample.
     """
+    return _r2_oos(*_pair(score, label), benchmark)
+
+
+def accuracy(chance, classes, label) -> float:
+    """The share of samples whose most likely class is the label.
+
+    Parameters
+    ----------
+    chance : ndarray of shape (n, K)
+        The probability of each class; of equal ones the first counts.
+    classes : ndarray of shape (K,)
+    label : ndarray of shape (n,)
+        NaN is missing.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN without a label.
+    """
+    known = ~np.isnan(label)
+    chosen = np.asarray(classes)[np.argmax(chance, axis=1)]
+    return float(np.mean(chosen[known] == label[known])) if known.any() else float("nan")
+
+
+def log_loss(chance, classes, label) -> float:
+    """The mean of -log of the probability that was given to the class that came.
+
+    Parameters
+    ----------
+    chance, classes, label
+        As in `accuracy`. A label that is none of the classes had the probability 0.
+
+    Returns
+    -------
+    float
+        At least 0, in nats; log(2) for a coin. NaN without a label. A probability below 2.2e-16 counts as that, so
+        that one sample does not make all others count for nothing.
+
+    Notes
+    -----
+    Source: Good, 1952, Rational Decisions.
+    """
+    known = ~np.isnan(label)
+    hit = np.asarray(label)[known, np.newaxis] == np.asarray(classes)
+    given = np.where(hit, np.asarray(chance)[known], 0.0).sum(axis=1)
+    return float(-np.log(np.maximum(given, np.finfo(float).eps)).mean()) if known.any() else float("nan")
+
+
+def measured(score, label) -> dict[str, float]:
+    """`ic`, `rank_ic`, `hit_rate` and `r2_oos` (as "r2") of scores and labels, by name.
+
+    Parameters
+    ----------
+    score, label : array_like of shape (T, N), or (T,) for one symbol
+    """
     score, label = _pair(score, label)
-    total = np.nansum((label - benchmark) ** 2)
-    return float(1 - np.nansum((label - score) ** 2) / total) if total > 0 else float("nan")
-
-
-MEASURES = {"ic": ic, "rank_ic": rank_ic, "hit_rate": hit_rate, "r2": r2_oos}
+    return {name: measure(score, label) for name, measure in MEASURES.items()}
 
 
 def _pair(score, label) -> tuple[np.ndarray, np.ndarray]:
@@ -148,23 +196,54 @@ def _pair(score, label) -> tuple[np.ndarray, np.ndarray]:
     return score, label
 
 
+def _ic(score: np.ndarray, label: np.ndarray) -> float:
+    return _mean_correlation(score, label)
+
+
+def _rank_ic(score: np.ndarray, label: np.ndarray) -> float:
+    return _mean_correlation(rank(score), rank(label))
+
+
+def _hit_rate(score: np.ndarray, label: np.ndarray) -> float:
+    sided = ~np.isnan(score) & (score != 0) & (label != 0)
+    return float(np.mean(np.sign(score[sided]) == np.sign(label[sided]))) if sided.any() else float("nan")
+
+
+def _r2_oos(score: np.ndarray, label: np.ndarray, benchmark: float = 0.0) -> float:
+    total = np.nansum((label - benchmark) ** 2)
+    return float(1 - np.nansum((label - score) ** 2) / total) if total > 0 else float("nan")
+
+
+# of planes that `_pair` has made alike
+MEASURES = {"ic": _ic, "rank_ic": _rank_ic, "hit_rate": _hit_rate, "r2": _r2_oos}
+CLASS_MEASURES = {"accuracy": accuracy, "log_loss": log_loss}
+
+
 def _mean_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """The mean over rows of Pearson's correlation, of the rows on which it is defined; NaN of none."""
-    kept = (~np.isnan(x)).sum(axis=1) >= FEWEST
-    x, y = x[kept], y[kept]
-    # told by their ends: the mean of equal numbers may be off by a bit, and their deviation not 0
-    varied = (np.nanmax(x, axis=1, initial=-np.inf) > np.nanmin(x, axis=1, initial=np.inf)) & (
-        np.nanmax(y, axis=1, initial=-np.inf) > np.nanmin(y, axis=1, initial=np.inf)
-    )
-    if not varied.any():
+    """The mean over rows of Pearson's correlation, of the rows on which it is defined; NaN of none.
+
+    Both are missing at the same places.
+    """
+    there = ~np.isnan(x)
+    count = there.sum(axis=1, keepdims=True)
+    x, y = (np.where(there, v, 0.0) for v in (x, y))
+    x, y = (_deviation(v, there, np.maximum(count, 1)) for v in (x, y))
+    squares = (x * x).sum(axis=1) * (y * y).sum(axis=1)
+    # a row of equal numbers has no deviation: it is 0 just where it is told by its ends, in `_deviation`
+    defined = (count[:, 0] >= FEWEST) & (squares > 0)
+    if not defined.any():
         return float("nan")
-    x, y = _deviation(x[varied]), _deviation(y[varied])
-    rows = (x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+    rows = (x * y).sum(axis=1)[defined] / np.sqrt(squares[defined])
     return float(np.clip(rows, -1, 1).mean())
 
 
-def _deviation(x: np.ndarray) -> np.ndarray:
-    """Each row less its mean, scaled to at most 1 so that no square over- or underflows; 0 where missing."""
-    x = x / np.nanmax(np.abs(x), axis=1, keepdims=True)
-    x = x - np.nanmean(x, axis=1, keepdims=True)
-    return np.nan_to_num(x / np.nanmax(np.abs(x), axis=1, keepdims=True), nan=0.0)
+def _deviation(x: np.ndarray, there: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Each row less its mean, scaled to at most 1 so that no square over- or underflows; 0 where missing or equal."""
+    high = np.max(x, axis=1, keepdims=True, where=there, initial=-np.inf)
+    low = np.min(x, axis=1, keepdims=True, where=there, initial=np.inf)
+    varied = high > low
+    size = np.where(varied, np.maximum(np.abs(high), np.abs(low)), 1.0)
+    x = x / size
+    x = np.where(there & varied, x - x.sum(axis=1, keepdims=True) / count, 0.0)
+    size = np.max(np.abs(x), axis=1, keepdims=True, initial=0.0)
+    return x / np.where(size > 0, size, 1.0)

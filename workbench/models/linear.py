@@ -28,8 +28,6 @@ def ridge(params, seed):
 
     Source: Hoerl and Kennard, 1970, Ridge Regression: Biased Estimation for Nonorthogonal Problems.
     """
-    from sklearn.linear_model import Ridge
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from ._moments import Ridge
 
-    return make_pipeline(StandardScaler(), Ridge(alpha=params["alpha"]))
+    return Ridge(**params)

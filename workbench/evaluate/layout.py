@@ -1,0 +1,199 @@
+"""What every spec that is tried on the same panels shares: their samples, their folds, and the keys of its cells."""
+
+from __future__ import annotations
+
+import json
+import math
+from functools import cached_property
+
+import numpy as np
+
+from ..errors import DataError, ParameterError
+from ..models import ModelSpec, models
+from ..panel import Panel
+from .metrics import CLASS_MEASURES, measured
+from .splits import Fold, WalkForward, label_planes
+from .table import Table, aligned, runs
+from .version import digest
+
+WEIGHT = "weight"
+
+
+class Layout:
+    """Panels and splits, laid out as samples.
+
+    Parameters
+    ----------
+    features, label : Panel
+    splits : WalkForward, optional
+    weights : Panel, optional
+        Field ``weight``.
+    """
+
+    def __init__(self, features: Panel, label: Panel, splits: WalkForward | None, weights: Panel | None = None):
+        self.features, self.label, self.weights = features, label, weights
+        self.splits = WalkForward() if splits is None else splits
+        self.known, span = label_planes(label)
+        self._check()
+        samples = features.stack(valid="all")
+        if not len(samples.row):
+            empty = [f for f in features.fields if np.isnan(features.plane(f)).all()]
+            raise DataError(
+                f"no sample has all {len(features.fields)} features; always missing: {', '.join(empty) or 'none'}",
+                hint="leave out features that are always missing, or load more rows than they look back",
+            )
+        self.row, self.column = samples.row, samples.column
+        flat = self.row * len(label.symbols) + self.column
+        # most panels have all samples from some row on: then a mask is cut, not gathered
+        whole = flat[-1] - flat[0] + 1 == len(flat)
+        self._flat = slice(flat[0], flat[-1] + 1) if whole else flat
+        missing = np.isnan(self.known)
+        end = np.arange(len(self.known))[:, np.newaxis] + np.where(missing, 0, span).astype(np.intp)
+        self.table = Table(
+            X=aligned(samples.values.astype(np.float64, copy=False)),
+            y=self.known.ravel()[self._flat],
+            weight=self._weights(),
+            row=self.row.astype(np.int32),
+            column=self.column.astype(np.int32),
+            label=self.known,
+            end=np.where(missing, -1, end),
+        )
+        self.sums: dict[int, tuple[list, list]] = {}  # by look-back: moments that folds share
+        self._folds: dict[int, list[Fold]] = {}
+        self._runs: dict[tuple[int, int, str], np.ndarray] = {}
+
+    # ------------------------------------------------------------------ checks
+
+    def _check(self) -> None:
+        for what, panel in (("features", self.features), ("weights", self.weights)):
+            if panel is None and what == "weights":
+                continue
+            if not isinstance(panel, Panel):
+                raise ParameterError(f"the {what} are a {type(panel).__name__}, expected a Panel")
+            if panel.symbols != self.label.symbols or not panel.time.equals(self.label.time):
+                raise DataError(
+                    f"{what} ({panel!r}) and label ({self.label!r}) differ in time or symbols",
+                    hint="compute both from the same panel of bars; slice the bars, or slice both alike",
+                )
+        if not isinstance(self.splits, WalkForward):
+            raise ParameterError(
+                f"splits={self.splits!r} is a {type(self.splits).__name__}, expected a WalkForward",
+                hint="WalkForward(folds=5, window='rolling')",
+            )
+        infinite = np.isinf(self.features.values)
+        if infinite.any():
+            f, t, j = np.argwhere(infinite)[0]
+            raise DataError(
+                f"feature {self.features.fields[f]} of {self.features.symbols[j]} at {self.features.time[t]} "
+                f"is infinite ({int(infinite.sum())} such values)",
+                hint="look for a division by zero or the logarithm of one; missing is NaN",
+            )
+
+    def _weights(self) -> np.ndarray:
+        if self.weights is None:
+            return np.empty(0)
+        plane = self.weights.plane(WEIGHT).astype(np.float64)
+        wrong = ~np.isnan(self.known) & ~((plane >= 0) & np.isfinite(plane))
+        if wrong.any():
+            t, j = np.argwhere(wrong)[0]
+            raise DataError(
+                f"the weight of {self.label.symbols[j]} at {self.label.time[t]} is {plane[t, j]}, expected a number "
+                f"of at least 0 wherever there is a label ({int(wrong.sum())} are not)",
+                hint="workbench.labels.uniqueness(label) gives weights for just the labels",
+            )
+        return plane.ravel()[self._flat]
+
+    def _check_fold(self, fold: Fold, of: int) -> None:
+        tested = fold.in_test[self.row]
+        for found, what in (
+            (self.sampled(fold.train), "sample to train on"),
+            (tested, "sample to score"),
+            (tested & ~np.isnan(self.table.y), "label to test on"),
+        ):
+            if not found.any():
+                at = self.label.time[fold.test[0]]
+                raise DataError(
+                    f"fold {fold.number} of {of}, whose test begins at {at}, has no {what} "
+                    "where all features are there",
+                    hint="features that look back far leave none at the start: take fewer folds, a larger "
+                    "min_train, or features that look back less",
+                )
+
+    # ------------------------------------------------------------------ folds
+
+    def lookback(self, spec: ModelSpec) -> int:
+        """Rows that a prediction of `spec` looks back: those of the features, and the model's own."""
+        return self.features.lookback + spec.lookback
+
+    def folds(self, spec: ModelSpec) -> list[Fold]:
+        """The folds that `spec` is tried on."""
+        lookback = self.lookback(spec)
+        if lookback not in self._folds:
+            folds = list(self.splits.split(self.label))
+            for fold in folds:
+                self._check_fold(fold, len(folds))
+            self._folds[lookback] = folds
+        return self._folds[lookback]
+
+    def sampled(self, mask: np.ndarray) -> np.ndarray:
+        """Of the samples, those that a (T, N) mask marks: bool, shape (n,)."""
+        return mask.ravel()[self._flat]
+
+    def runs(self, spec: ModelSpec, fold: Fold, part: str) -> np.ndarray:
+        """The runs of samples that `fold` of `spec` trains on or tests (`part` is "train" or "test")."""
+        key = self.lookback(spec), fold.number, part
+        if key not in self._runs:
+            mask = self.sampled(fold.train) if part == "train" else fold.in_test.take(self.row)
+            self._runs[key] = runs(mask)
+        return self._runs[key]
+
+    # ------------------------------------------------------------------ what identifies the work
+
+    @cached_property
+    def _data(self) -> dict:
+        return {
+            "features": self.features.fingerprint,
+            "label": self.label.fingerprint,
+            "label_name": self.label.fields[0],
+            "weights": None if self.weights is None else self.weights.fingerprint,
+            "splits": self.splits.to_dict(),
+        }
+
+    def asked(self, spec: ModelSpec, fold: Fold) -> dict:
+        """What a cell is asked for, in JSON's terms."""
+        work = {"spec": json.loads(spec.to_json()), "lookback": self.lookback(spec), "fold": fold.number}
+        return work | self._data
+
+    def key(self, spec: ModelSpec, fold: Fold, code: str) -> str:
+        """What identifies a cell: spec, data, split, fold and version of the code."""
+        return digest([spec.key, self.asked(spec, fold), code])
+
+    def trial(self, spec: ModelSpec) -> str:
+        """What identifies a trial: the same for all folds of a spec, features and splits; empty for a baseline."""
+        if models[spec.name].baseline:
+            return ""
+        weights = [] if self.weights is None else [self.weights.fingerprint]
+        return digest([spec.key, self.features.fingerprint, self.splits.to_dict(), *weights])
+
+    # ------------------------------------------------------------------ what came out
+
+    def outcome(self, spec: ModelSpec, fold: Fold, result: dict[str, np.ndarray]) -> dict:
+        """A fold's counts and measures, in JSON's terms, from the scores of its test samples."""
+        train, test = (self.runs(spec, fold, part) for part in ("train", "test"))
+        row, column = (np.concatenate([x[a:b] for a, b in test]) for x in (self.row, self.column))
+        scores = np.full(self.known.shape, np.nan)
+        scores[row, column] = result["score"]
+        scores, labels = scores[fold.test], self.known[fold.test]
+        values = measured(scores, labels)
+        found = np.concatenate([self.table.y[a:b] for a, b in test])
+        if "chance" in result:
+            values |= {name: of(result["chance"], result["classes"], found) for name, of in CLASS_MEASURES.items()}
+        dropped = self.sampled(fold.purged | fold.embargoed)
+        return {
+            "train_rows": [int(self.row[train[0, 0]]), int(self.row[train[-1, 1] - 1])],
+            "test_rows": [int(fold.test[0]), int(fold.test[-1])],
+            "samples": int((train[:, 1] - train[:, 0]).sum()),
+            "purged": int(np.count_nonzero(dropped)),
+            "scored": int((~np.isnan(found)).sum()),
+            **{name: None if math.isnan(value) else value for name, value in values.items()},
+        }

@@ -1,0 +1,414 @@
+"""Sweeps: many settings of one model, walked over the same folds; what is done is in the ledger and stays there.
+
+Settings come from a grid, or from one of optuna's samplers. A sampler is asked for `BATCH` settings at a time and told
+their values in the order in which it gave them, so what it proposes depends on its seed and on no clock: a sweep that
+was killed proposes the same again, finds its cells in the ledger, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import math
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from .. import compute
+from ..errors import ParameterError, UnknownNameError
+from ..ledger import Ledger
+from ..models import ModelSpec, models
+from ..panel import Panel
+from ..registry import Param
+from .cells import How, Task, compute_cells, title
+from .layout import Layout
+from .metrics import CLASS_MEASURES, MEASURES
+from .splits import WalkForward
+from .walk import BASELINES, Walk, as_ledger, cells_of, checked_spec, read_walk
+
+BATCH = 8  # settings that a sampler is asked for before it is told what the last ones were worth
+COPIES = 3  # of its training samples that a fit may hold at once: scaled, in another layout or precision
+LOSSES = {"log_loss"}  # measures of which less is better
+SAMPLERS = ("grid", "random", "tpe", "cmaes", "qmc")
+_SIZE = re.compile(r"\s*([0-9.]+)\s*([kMGT]?)i?B?\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sweep:
+    """What each setting of a sweep scored.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        The one whose parameters were varied.
+    label : str
+        Name of the label.
+    measure : str
+        That settings are ordered by.
+    varied : tuple of str
+        The parameters that were varied.
+    table : DataFrame
+        One row a setting, best first, then the baselines: `varied`, the measures over all tests together,
+        ``worst_fold`` and ``best_fold`` of `measure`, the seconds of its fits, and whether it is a baseline.
+    trials : int
+        How many distinct settings the ledger has seen tried on this label, in this sweep and before: the more, the
+        better the best of them looks by chance.
+    computed : int
+        Cells that were computed by this call; the others stood in the ledger.
+    """
+
+    spec: ModelSpec
+    label: str
+    measure: str
+    varied: tuple[str, ...]
+    table: pd.DataFrame
+    trials: int
+    computed: int
+
+    @property
+    def best(self) -> ModelSpec:
+        """The setting with the best measure; of equal ones the first that was tried."""
+        tried = self.table[~self.table["baseline"]]
+        if tried[self.measure].isna().all():
+            raise ParameterError(
+                f"no setting of the sweep has a {self.measure}", hint="it is not defined where scores are constant"
+            )
+        return self.specs[0]
+
+    @property
+    def specs(self) -> list[ModelSpec]:
+        """The settings, in the order of the table."""
+        tried = self.table.loc[~self.table["baseline"], list(self.varied)]
+        return [self.spec.replace(**row) for row in tried.astype(object).to_dict("records")]
+
+    def __repr__(self) -> str:
+        tried = int((~self.table["baseline"]).sum())
+        top = self.table[self.measure].iloc[0]
+        return (
+            f"<Sweep of {self.spec.name} over {', '.join(self.varied)} on {self.label}: {tried} settings, best "
+            f"{self.measure} {top:.4f}; {self.trials} tried on this label>"
+        )
+
+    def _repr_html_(self) -> str:
+        shown = pd.concat([self.table[~self.table["baseline"]].head(10), self.table[self.table["baseline"]]])
+        tried = int((~self.table["baseline"]).sum())
+        body = shown.drop(columns="seconds").to_html(float_format="{:.4g}".format, na_rep="", border=0)
+        return (
+            f"<div><b>{html.escape(title(self.spec))}</b> on {html.escape(self.label)}: {tried} settings by "
+            f"{self.measure}, {self.trials} tried on this label{body}</div>"
+        )
+
+
+def sweep(
+    spec: ModelSpec,
+    space: Mapping[str, object],
+    features: Panel,
+    label: Panel,
+    *,
+    sampler: object = "grid",
+    settings: int | None = None,
+    measure: str = "rank_ic",
+    seed: int = 0,
+    baselines: Sequence[str] = BASELINES,
+    splits: WalkForward | None = None,
+    weights: Panel | None = None,
+    ledger: Ledger | str | os.PathLike | None = None,
+    how: str | None = None,
+    workers: int | None = None,
+    memory: int | str | None = None,
+    progress: bool | Callable[[int, int, str], object] | None = None,
+    cancel: compute.CancelToken | None = None,
+) -> Sweep:
+    """Walk many settings of a model over the same folds, beside the baselines.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        What is not varied keeps its value here.
+    space : mapping of str to list, tuple or ``...``
+        A parameter's values: a list of them, a tuple ``(low, high)`` for a range (by factors where the parameter
+        declares it), or ``...`` for all that it declares. A grid takes lists, and ``...`` for what has choices.
+    features, label, splits, weights, ledger, how, workers, progress, cancel
+        As in `walk_forward`. `progress` counts cells, a fold of a setting each, those in the ledger included; True
+        also shows the time left.
+    sampler : {"grid", "random", "tpe", "cmaes", "qmc"} or optuna sampler, default "grid"
+        "grid" walks every combination. A sampler of your own resumes only if you gave it a seed.
+    settings : int, optional
+        How many a sampler proposes; needed with one.
+    measure : str, default "rank_ic"
+        What is maximised (``log_loss`` is minimised), over all tests together: ic, rank_ic, hit_rate, r2; for a
+        classifier also accuracy and log_loss.
+    seed : int, default 0
+        Of the sampler.
+    baselines : sequence of str, default ("zero", "last_value")
+    memory : int or str, optional
+        Bytes, or as in "2 GB", that the samples and the fits beside each other may take: so many of them run at
+        once as fit, each counted as three copies of its training samples. Default: no bound.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    ParameterError
+        A parameter that the model does not have, a value outside its range, an empty space, or a memory budget
+        that not even one fit keeps.
+    TaskError, DataError
+        As in `walk_forward`.
+    Cancelled
+        What was finished is in the ledger, and the same call goes on from there.
+    """
+    spec = checked_spec(spec)
+    known = (*MEASURES, *(CLASS_MEASURES if models[spec.name].task == "classification" else ()))
+    if measure not in known:
+        raise ParameterError(
+            f"sweep: measure={measure!r} is not a choice", hint=UnknownNameError.of("measure", measure, known).hint
+        )
+    space = {name: _values(spec, name, values) for name, values in _checked_space(spec, space).items()}
+    layout, ledger = Layout(features, label, splits, weights), as_ledger(ledger)
+    beside = [ModelSpec(name) for name in ([baselines] if isinstance(baselines, str) else baselines)]
+    proposer = _proposer(spec, space, sampler, settings, seed, measure)
+    total = (proposer.count + len(beside)) * len(layout.folds(spec))
+    workers = _within(memory, layout, spec, workers)
+    with compute.reporter(progress, total) as report:
+        done = _Done(layout, ledger, How(how, workers, None, cancel), report)
+        done.compute(beside)
+        for proposed in proposer.batches():
+            done.compute(proposed)
+            proposer.tell([done.row(s)[measure] for s in proposed])
+    return done.sweep(spec, tuple(space), measure, beside)
+
+
+# ------------------------------------------------------------------------------------------------------ the space
+
+
+def _checked_space(spec: ModelSpec, space: object) -> Mapping[str, object]:
+    if not isinstance(space, Mapping) or not space:
+        raise ParameterError(
+            f"sweep: the space is {space!r}, expected what to vary by name", hint="{'alpha': [1.0, 10.0, 100.0]}"
+        )
+    for name in space:
+        if name not in spec.params:
+            hint = UnknownNameError.of("parameter", name, spec.params).hint
+            raise ParameterError(f"{spec.name} has no parameter {name!r}", hint=hint)
+    return space
+
+
+def _values(spec: ModelSpec, name: str, values: object) -> list | tuple:
+    """What a parameter may be: a list of checked values, or a checked (low, high)."""
+    param = next(p for p in models[spec.name].params if p.name == name)
+    if values is ...:
+        choices = [False, True] if param.kind is bool else list(param.choices)
+        if choices:
+            return choices
+        values = (param.low, param.high)
+    if isinstance(values, tuple) and len(values) == 2 and param.kind in (int, float):
+        if None in values:
+            raise ParameterError(f"sweep: {name} declares no range", hint=f"give one: {name!r}: (low, high)")
+        low, high = (param.check(value, spec.name) for value in values)
+        if not low < high:
+            raise ParameterError(f"sweep: the range {values!r} of {name} is empty", hint="(low, high), low below high")
+        return low, high
+    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or not len(values):
+        raise ParameterError(
+            f"sweep: {name} is to be {values!r}, expected a list of values, (low, high) or ...",
+            hint=f"{name!r}: [{param.default!r}]",
+        )
+    return list(dict.fromkeys(param.check(value, spec.name) for value in values))
+
+
+def _within(memory: int | str | None, layout: Layout, spec: ModelSpec, workers: int | None) -> int | None:
+    """How many fits may run at once for the samples and them to stay within `memory` bytes."""
+    if memory is None:
+        return workers
+    match = _SIZE.fullmatch(memory) if isinstance(memory, str) else None
+    if match is None and (isinstance(memory, (bool, str)) or not isinstance(memory, (int, float))):
+        raise ParameterError(f"sweep: memory={memory!r} is no size", hint='bytes, or as in "2 GB"')
+    power = "kmgt".find(match[2].lower()) + 1 if match and match[2] else 0
+    budget = float(match[1]) * 1000**power if match else float(memory)
+    table = layout.table.X.nbytes
+    largest = max(int(np.diff(layout.runs(spec, fold, "train")).sum()) for fold in layout.folds(spec))
+    one = COPIES * largest * layout.table.X.itemsize * layout.table.X.shape[1]
+    fit = int((budget - table) // one)
+    if fit < 1:
+        raise ParameterError(
+            f"sweep: memory={memory!r} is less than the samples ({table / 1e6:,.1f} MB) and one fit "
+            f"({one / 1e6:,.1f} MB) take",
+            hint=f"the least is {math.ceil((table + one) / 1e6)} MB; or take fewer rows, symbols or features",
+        )
+    return min(fit, workers or os.cpu_count() or 1)
+
+
+# ------------------------------------------------------------------------------------------------- who proposes
+
+
+class _Grid:
+    """Every combination, the last parameter fastest."""
+
+    def __init__(self, spec: ModelSpec, space: Mapping[str, list | tuple]):
+        for name, values in space.items():
+            if isinstance(values, tuple):
+                raise ParameterError(
+                    f"sweep: a grid can't walk the range {values!r} of {name}",
+                    hint=f"list its values, or draw them: sampler='random', settings=20 (known: {', '.join(SAMPLERS)})",
+                )
+        self.specs = [spec.replace(**dict(zip(space, v, strict=True))) for v in itertools.product(*space.values())]
+        self.count = len(self.specs)
+
+    def batches(self) -> Iterator[list[ModelSpec]]:
+        yield self.specs
+
+    def tell(self, values: list[float]) -> None:
+        pass
+
+
+class _Sampled:
+    """What one of optuna's samplers proposes."""
+
+    def __init__(self, spec, space, sampler, settings: int, measure: str):
+        import optuna
+        from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+        self.spec, self.count, self._optuna = spec, settings, optuna
+        params = {p.name: p for p in models[spec.name].params}
+        self.choices = {name: values for name, values in space.items() if isinstance(values, list)}
+        self.space = {}
+        for name, values in space.items():
+            if isinstance(values, list):  # by number: optuna takes no tuples
+                self.space[name] = CategoricalDistribution(list(range(len(values))))
+            else:
+                kind = IntDistribution if params[name].kind is int else FloatDistribution
+                self.space[name] = kind(*values, log=params[name].log and values[0] > 0)
+        before = optuna.logging.get_verbosity()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        try:
+            direction = "minimize" if measure in LOSSES else "maximize"
+            self.study = optuna.create_study(sampler=sampler, direction=direction)
+        finally:
+            optuna.logging.set_verbosity(before)
+        self.asked: list = []
+
+    def batches(self) -> Iterator[list[ModelSpec]]:
+        for start in range(0, self.count, BATCH):
+            self.asked = [self.study.ask(self.space) for _ in range(min(BATCH, self.count - start))]
+            yield [self._spec(trial.params) for trial in self.asked]
+
+    def _spec(self, params: dict) -> ModelSpec:
+        chosen = {n: self.choices[n][v] if n in self.choices else v for n, v in params.items()}
+        return self.spec.replace(**chosen)
+
+    def tell(self, values: list[float]) -> None:
+        failed = self._optuna.trial.TrialState.FAIL
+        for trial, value in zip(self.asked, values, strict=True):
+            if math.isnan(value):
+                self.study.tell(trial, state=failed)
+            else:
+                self.study.tell(trial, value)
+
+
+def _proposer(spec, space, sampler, settings, seed, measure) -> _Grid | _Sampled:
+    if isinstance(sampler, str) and sampler not in SAMPLERS:
+        hint = UnknownNameError.of("sampler", sampler, SAMPLERS).hint
+        raise ParameterError(f"sweep: sampler={sampler!r} is not a choice", hint=hint)
+    if sampler == "grid":
+        if settings is not None:
+            raise ParameterError(
+                f"sweep: settings={settings!r} has no meaning for a grid", hint="sampler='random' draws so many"
+            )
+        return _Grid(spec, space)
+    settings = Param("settings", None, low=1, high=1_000_000, kind=int).check(settings, "sweep")
+    seed = Param("seed", 0, low=0, high=2**32 - 1).check(seed, "sweep")
+    if isinstance(sampler, str):
+        from optuna import samplers
+
+        sampler = {
+            "random": lambda: samplers.RandomSampler(seed=seed),
+            "tpe": lambda: samplers.TPESampler(seed=seed),
+            "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
+            "qmc": lambda: samplers.QMCSampler(seed=seed),
+        }[sampler]()
+    elif not hasattr(sampler, "sample_independent"):
+        raise ParameterError(
+            f"sweep: sampler={sampler!r} is a {type(sampler).__name__}, expected a name or a sampler of optuna",
+            hint=f"known: {', '.join(SAMPLERS)}",
+        )
+    return _Sampled(spec, space, sampler, settings, measure)
+
+
+# ----------------------------------------------------------------------------------------------- what is done
+
+
+class _Done:
+    """The cells of the settings that were tried, and what came out, one row a setting."""
+
+    def __init__(self, layout: Layout, ledger: Ledger, run: How, report: Callable[[str], None]):
+        self.layout, self.ledger, self.run, self.report = layout, ledger, run, report
+        self.cells: dict[ModelSpec, dict[str, Task]] = {}
+        self.rows: dict[ModelSpec, dict] = {}
+        self.computed: set[str] = set()
+
+    def compute(self, specs: list[ModelSpec]) -> None:
+        """Let the ledger have all cells of `specs`."""
+        new = [spec for spec in dict.fromkeys(specs) if spec not in self.cells]
+        mine = {spec: cells_of(spec, self.layout) for spec in new}
+        tasks = {key: task for cells in mine.values() for key, task in cells.items()}
+        lacking = dict.fromkeys(self.ledger.missing(tasks))
+        again = sum(len(self.layout.folds(spec)) for spec in specs) - len(tasks)
+        for _ in range(len(tasks) - len(lacking) + again):
+            self.report("in the ledger")
+        run = self.run._replace(progress=lambda done, total, name: self.report(name))
+        compute_cells({key: tasks[key] for key in lacking}, self.layout, self.ledger, run)
+        self.cells |= mine
+        self.computed |= lacking.keys()
+
+    def walk(self, spec: ModelSpec) -> Walk:
+        return read_walk(spec, self.layout, self.ledger, list(self.cells[spec]), 0, self.computed)
+
+    def row(self, spec: ModelSpec) -> dict:
+        """The measures of one setting; its scores are let go of, so that a thousand settings fit into memory."""
+        if spec not in self.rows:
+            walk = self.walk(spec)
+            self.rows[spec] = {**walk.overall.to_dict(), "seconds": walk.folds["seconds"].sum(), "folds": walk.folds}
+        return self.rows[spec]
+
+    def sweep(self, spec: ModelSpec, varied: tuple[str, ...], measure: str, beside: list[ModelSpec]) -> Sweep:
+        rows = []
+        for tried in self.cells:
+            found = dict(self.row(tried))
+            by_fold = found.pop("folds")[measure] if measure in found["folds"] else pd.Series(dtype=float)
+            seconds, samples = found.pop("seconds"), int(found.pop("samples"))
+            is_baseline = tried in beside
+            params = {name: None if is_baseline else tried.params[name] for name in varied}
+            ends = (by_fold.max(), by_fold.min()) if measure in LOSSES else (by_fold.min(), by_fold.max())
+            rows.append(
+                {
+                    "model": tried.name,
+                    **params,
+                    **found,
+                    "worst_fold": ends[0],
+                    "best_fold": ends[1],
+                    "samples": samples,
+                    "seconds": seconds,
+                    "baseline": is_baseline,
+                }
+            )
+        table = pd.DataFrame(rows)
+        for name in varied:  # a column of ints stays one, beside the baselines that have none
+            table[name] = pd.Series([row[name] for row in rows], dtype=object)
+        table = table.sort_values(
+            ["baseline", measure], ascending=[True, measure in LOSSES], kind="stable", na_position="last"
+        )
+        return Sweep(
+            spec,
+            self.layout.label.fields[0],
+            measure,
+            varied,
+            table.reset_index(drop=True),
+            self.ledger.trials(self.layout.label.fingerprint),
+            len(self.computed),
+        )

@@ -1,0 +1,96 @@
+"""A study's panels as a table of samples: what its folds are cut from, and what crosses to other processes.
+
+Folds name their samples by runs of consecutive ones: a training set that is one run is a view of the table, not a
+copy. By reference (`Table.lent`) the table lies in a file, and a worker maps it instead of being sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from ..models import Context
+from ..store import Ref, lent
+
+ALIGNED = 64  # bytes; as a mapped file is: sums may be made in another order where the memory begins elsewhere
+
+
+def runs(mask: np.ndarray) -> np.ndarray:
+    """First and last-but-one number of each run of True: ndarray of shape (r, 2)."""
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return edges.reshape(-1, 2)
+
+
+def taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The samples of `values` in the runs `at`: a read-only view of one run, a copy of several."""
+    if len(at) == 1:
+        return values[at[0, 0] : at[0, 1]]
+    return np.concatenate([values[a:b] for a, b in at]) if len(at) else values[:0]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The samples of a panel, time-major, with all features there.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n, F)
+    y : ndarray of shape (n,)
+        NaN where there is no label.
+    weight : ndarray of shape (n,) or (0,)
+        Empty: all samples weigh the same.
+    row, column : ndarray of shape (n,), int32
+    label : ndarray of shape (T, N)
+    end : ndarray of shape (T, N), intp
+        The last row that each label looks at; -1 where there is none.
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    weight: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
+    label: np.ndarray
+    end: np.ndarray
+
+    def context(self, at: np.ndarray, *, trained: bool) -> Context:
+        """What a model may know of the samples in the runs `at`; in training, of their labels alone."""
+        row, column = taken(self.row, at).astype(np.intp), taken(self.column, at).astype(np.intp)
+        label, end = self.label, self.end
+        if trained:
+            label, end = np.full(label.shape, np.nan), np.full(end.shape, -1)
+            label[row, column], end[row, column] = taken(self.y, at), self.end[row, column]
+        return Context(row, column, self.X, self.row, self.column, label, end)
+
+    @contextmanager
+    def lent(self) -> Iterator[LentTable]:
+        """A stand-in for the table that pickles by reference, for as long as the block lasts."""
+        with lent({field.name: getattr(self, field.name) for field in fields(self)}) as ref:
+            yield LentTable(ref)
+
+
+class LentTable:
+    """A table in a file; where it is unpickled, the table that it stands for."""
+
+    def __init__(self, ref: Ref):
+        self.ref = ref
+
+    def __reduce__(self):
+        return _open, (self.ref,)
+
+
+def _open(ref: Ref) -> Table:
+    return Table(**{name: np.asarray(array) for name, array in ref.arrays().items()})
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    """A read-only copy of `values` whose memory begins where that of a mapped file would."""
+    room = np.empty(values.nbytes + ALIGNED, dtype=np.uint8)
+    start = -room.ctypes.data % ALIGNED
+    copy = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    copy.flags.writeable = False
+    return copy

@@ -1,0 +1,122 @@
+"""Linear models that see of the samples only their moments, so that folds share what they have in common.
+
+Moments add up: those of two sets of samples give those of both. A walk computes them once for each set of samples
+that its folds train on together, and each fold is then a sum and the solution of a small system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy import linalg
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+CHUNK = 4096  # samples centred at a time: they stay in the cache, and no copy of all is made
+
+
+class Moments(NamedTuple):
+    """Weight, mean and centred products of samples and their targets.
+
+    Attributes
+    ----------
+    weight : float
+        Sum of the weights; the number of samples where each weighs 1.
+    mean : ndarray of shape (F + 1,)
+        Of each feature and, last, of the target.
+    product : ndarray of shape (F + 1, F + 1)
+        Weighted sum of the products of their deviations from the mean.
+    """
+
+    weight: float
+    mean: np.ndarray
+    product: np.ndarray
+
+    @classmethod
+    def of(cls, X: np.ndarray, y: np.ndarray, weight: np.ndarray | None = None) -> Moments:
+        """Of samples `X` (n, F), targets `y` (n,) and, where given, weights (n,)."""
+        parts = [slice(start, start + CHUNK) for start in range(0, len(X), CHUNK)]
+        return cls.merged([_chunk(X[at], y[at], None if weight is None else weight[at]) for at in parts])
+
+    @classmethod
+    def merged(cls, parts: Sequence[Moments]) -> Moments:
+        """Of all samples of `parts` together (Chan, Golub and LeVeque, 1979)."""
+        weights = np.array([part.weight for part in parts])
+        means = np.array([part.mean for part in parts])
+        total = weights.sum()
+        if not total > 0:
+            return cls(0.0, np.zeros(means.shape[1]), np.zeros((means.shape[1],) * 2))
+        mean = weights @ means / total
+        apart = means - mean
+        between = (apart * weights[:, np.newaxis]).T @ apart
+        return cls(float(total), mean, np.add.reduce([part.product for part in parts]) + between)
+
+
+def _chunk(X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Moments:
+    both = np.empty((len(X), X.shape[1] + 1))
+    both[:, :-1], both[:, -1] = X, y
+    if weight is None:
+        mean = both.mean(axis=0)
+        both -= mean
+        return Moments(float(len(X)), mean, both.T @ both)
+    total = weight.sum()
+    mean = weight @ both / total if total > 0 else np.zeros(both.shape[1])
+    both -= mean
+    return Moments(float(total), mean, (both * weight[:, np.newaxis]).T @ both)
+
+
+class Ridge(RegressorMixin, BaseEstimator):
+    """Ridge regression on standardised features, from moments.
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        Penalty on squared coefficients of the standardised features.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        A unit of the feature, not of its deviation.
+    intercept_ : float
+    n_features_in_ : int
+    """
+
+    def __init__(self, alpha: float = 1.0):
+        self.alpha = alpha
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit on `X` (n_samples, n_features) and `y` (n_samples,)."""
+        X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        return self.fit_moments(Moments.of(X, np.asarray(y, dtype=float), sample_weight))
+
+    def fit_moments(self, moments: Moments):
+        """Fit on the moments of the samples: the same as `fit` on the samples, but for the last digits."""
+        mean, product = moments.mean[:-1], moments.product[:-1, :-1]
+        self.n_features_in_ = len(mean)
+        weight = max(moments.weight, np.finfo(float).tiny)
+        variance = np.diag(product) / weight
+        # what rounding leaves of a constant: no variance, hence no weight
+        flat = variance <= weight * np.finfo(float).eps * variance + (weight * mean * np.finfo(float).eps) ** 2
+        scale = np.where(flat, 1.0, np.sqrt(np.where(flat, 1.0, variance)))
+        system = product / np.outer(scale, scale)
+        system[flat], system[:, flat] = 0.0, 0.0
+        system[np.diag_indices_from(system)] += self.alpha
+        right = np.where(flat, 0.0, moments.product[:-1, -1] / scale)
+        try:
+            solved = linalg.cho_solve(linalg.cho_factor(system, lower=True), right)
+        except linalg.LinAlgError:  # singular to rounding: the penalty is too small beside the features
+            values, vectors = linalg.eigh(system)
+            solved = vectors @ ((vectors.T @ right) / np.maximum(values, self.alpha))
+        self.coef_ = solved / scale
+        self.intercept_ = float(moments.mean[-1] - mean @ self.coef_)
+        return self
+
+    def predict(self, X):
+        """The prediction for each sample of `X`: ndarray of shape (n_samples,)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return X @ self.coef_ + self.intercept_

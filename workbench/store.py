@@ -1,0 +1,187 @@
+"""Data by reference: named arrays in a folder of their own, written whole or not at all, opened by memory map.
+
+What is large crosses a process boundary as a `Ref`, never by value: a worker that opens one shares its pages with
+everybody else who has, and reads no more than it uses. A reference is immutable; a `PanelRef` names a panel by its
+fingerprint, so the same panel is written once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pandas as pd
+
+from .errors import DataError, ParameterError, WorkbenchError
+from .panel import Panel
+
+DEFAULT_FOLDER = ".workbench/panels"
+_FACTS = "facts.json"
+
+
+@dataclass(frozen=True)
+class Ref:
+    """Where some arrays lie.
+
+    Parameters
+    ----------
+    url : str
+        ``file:///path/to/folder``.
+    """
+
+    url: str
+
+    @property
+    def folder(self) -> Path:
+        parts = urlsplit(self.url)
+        if parts.scheme != "file" or parts.netloc not in ("", "localhost"):
+            raise ParameterError(f"{self.url!r} can't be opened, expected a file:// URL", hint="file:///path/to/folder")
+        return Path(unquote(parts.path))
+
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """The arrays by name, read-only, mapped into memory once a process.
+
+        Raises
+        ------
+        DataError
+            The folder is not there, or not whole.
+        """
+        return _opened(str(self.folder))[0]
+
+    def facts(self) -> dict:
+        """What was said of the arrays, in JSON's terms."""
+        return _opened(str(self.folder))[1]
+
+
+@dataclass(frozen=True)
+class PanelRef(Ref):
+    """A panel by reference.
+
+    Parameters
+    ----------
+    url : str
+    fingerprint : str
+        Of the panel.
+    """
+
+    fingerprint: str = ""
+
+    def open(self, *, verify: bool = False) -> Panel:
+        """The panel, mapped into memory: nothing is read before it is used.
+
+        Parameters
+        ----------
+        verify : bool, default False
+            Read it all, and compare it with the fingerprint.
+
+        Raises
+        ------
+        DataError
+            The folder is not there, not whole, not this panel's or, where that was asked for, of other content.
+        """
+        arrays, facts = self.arrays(), self.facts()
+        if facts.get("fingerprint") != self.fingerprint:
+            raise DataError(f"{self.folder} holds another panel than the one of fingerprint {self.fingerprint[:12]}")
+        time = pd.DatetimeIndex(arrays["time"].copy(), tz="UTC")
+        panel = Panel(np.asarray(arrays["values"]), time, facts["symbols"], facts["fields"], facts["lookback"])
+        if verify:
+            if panel.fingerprint != self.fingerprint:
+                raise DataError(f"{self.folder} is damaged: its content is not that of its fingerprint")
+        else:
+            object.__setattr__(panel, "_fingerprint", self.fingerprint)
+        return panel
+
+
+def save_panel(panel: Panel, folder: str | os.PathLike | None = None) -> PanelRef:
+    """Write a panel under its fingerprint, unless it is there already.
+
+    Parameters
+    ----------
+    panel : Panel
+    folder : path, optional
+        That holds the panels. Default: ``.workbench/panels`` in the working folder.
+
+    Returns
+    -------
+    PanelRef
+
+    Raises
+    ------
+    WorkbenchError
+        It can't be written; nothing is left behind then.
+    """
+    target = Path(folder or DEFAULT_FOLDER).expanduser().absolute() / panel.fingerprint
+    if not (target / _FACTS).is_file():
+        facts = {"symbols": panel.symbols, "fields": panel.fields, "lookback": panel.lookback}
+        time = panel.time.tz_localize(None).to_numpy()
+        _write(target, {"values": panel.values, "time": time}, facts | {"fingerprint": panel.fingerprint})
+    return PanelRef(target.as_uri(), panel.fingerprint)
+
+
+@contextmanager
+def lent(arrays: Mapping[str, np.ndarray], facts: Mapping | None = None) -> Iterator[Ref]:
+    """A reference to `arrays` that lasts as long as the block.
+
+    Its folder lies where temporary files do; one that a killed process has left is removed by the next call.
+    """
+    root = Path(tempfile.gettempdir())
+    for left in root.glob("workbench-[0-9]*-*"):
+        if not _is_alive(int(left.name.split("-")[1])):
+            shutil.rmtree(left, ignore_errors=True)
+    home = Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=root))
+    try:
+        _write(home / "lent", arrays, dict(facts or {}))
+        yield Ref((home / "lent").as_uri())
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
+
+
+def _write(target: Path, arrays: Mapping[str, np.ndarray], facts: dict) -> None:
+    """The folder `target`, which comes into being whole."""
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        partial.mkdir(parents=True)
+        for name, array in arrays.items():
+            np.save(partial / f"{name}.npy", array, allow_pickle=False)
+        (partial / _FACTS).write_text(json.dumps(facts))
+        os.replace(partial, target)
+    except OSError as error:
+        if (target / _FACTS).is_file():  # somebody else was quicker, with the same content
+            return
+        size = sum(array.nbytes for array in arrays.values())
+        raise WorkbenchError(
+            f"{size / 1e6:,.1f} MB can't be written to {target}: {error.strerror or error}",
+            hint="make room, or point TMPDIR or the folder to a disk that has some",
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: str) -> tuple[dict[str, np.ndarray], dict]:
+    path = Path(folder)
+    try:
+        facts = json.loads((path / _FACTS).read_text())
+        arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be opened: {error}", hint="write it again: save_panel(panel)") from error
+    return arrays, facts
