@@ -22,7 +22,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 SETUP = """
 import sys
 import numpy as np, pandas as pd
-from workbench.report import candles, drawdown, equity, folds, heatmap, lines
+from workbench.report.figures import candles, drawdown, equity, folds, heatmap, lines
 rng = np.random.default_rng(0)
 time = pd.date_range('2000-03-01', periods=3000, freq='B', tz='UTC')
 returns = pd.DataFrame(rng.normal(4e-4, .015, (3000, 5)), time, ['AAPL', 'IBM', 'MSFT', 'GOOG', 'FB'])

@@ -21,21 +21,18 @@ from nbformat import v4 as nbf
 from nbformat import write
 
 from workbench.errors import DataError, NotebookError, ParameterError, UnknownNameError, WorkbenchError
-from workbench.report import (
+from workbench.report import export, page, report, style, tear_sheet, template
+from workbench.report.figures import (
+    CANDLES,
+    POINTS,
     candles,
     drawdown,
     equity,
-    export,
     folds,
     heatmap,
     lines,
-    page,
-    report,
-    style,
-    tear_sheet,
-    template,
+    thin,
 )
-from workbench.report.figures import CANDLES, POINTS, thin
 
 DAYS = pd.date_range("2001-01-01", periods=400, freq="B", tz="UTC")
 CLOSE = pd.Series(100 + np.sin(np.arange(400) / 9) * 8, DAYS, name="close")

@@ -21,6 +21,7 @@ from ..models import ModelSpec, models
 from .fit import fit_fold, moments, scored, shared
 from .layout import Layout
 from .splits import Fold
+from .table import taken
 
 BATCHES = 8  # of sets of samples: as many tasks, whatever the number of workers, so that they are long enough
 
@@ -67,7 +68,7 @@ class _Keeper:
     def row(self, key: str, task: Task, result: dict[str, np.ndarray], seconds: float) -> dict:
         layout, (spec, fold, code) = self.layout, task
         at = layout.runs(spec, fold, "test")
-        row, column = (np.concatenate([x[a:b] for a, b in at]) for x in (layout.table.row, layout.table.column))
+        row, column = taken(layout.table.row, at), taken(layout.table.column, at)
         return {
             "key": key,
             "kind": "fold",

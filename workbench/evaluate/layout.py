@@ -11,9 +11,9 @@ import numpy as np
 from ..errors import DataError, ParameterError
 from ..models import ModelSpec, models
 from ..panel import Panel
-from .metrics import CLASS_MEASURES, measured
+from .metrics import CLASS_MEASURES
 from .splits import Fold, WalkForward, label_planes
-from .table import Table, aligned, runs
+from .table import Table, aligned, runs, taken
 from .version import digest
 
 WEIGHT = "weight"
@@ -180,12 +180,8 @@ class Layout:
     def outcome(self, spec: ModelSpec, fold: Fold, result: dict[str, np.ndarray]) -> dict:
         """A fold's counts and measures, in JSON's terms, from the scores of its test samples."""
         train, test = (self.runs(spec, fold, part) for part in ("train", "test"))
-        row, column = (np.concatenate([x[a:b] for a, b in test]) for x in (self.row, self.column))
-        scores = np.full(self.known.shape, np.nan)
-        scores[row, column] = result["score"]
-        scores, labels = scores[fold.test], self.known[fold.test]
-        values = measured(scores, labels)
-        found = np.concatenate([self.table.y[a:b] for a, b in test])
+        values = self.table.measured(test, result["score"])
+        found = taken(self.table.y, test)
         if "chance" in result:
             values |= {name: of(result["chance"], result["classes"], found) for name, of in CLASS_MEASURES.items()}
         dropped = self.sampled(fold.purged | fold.embargoed)

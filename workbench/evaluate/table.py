@@ -14,6 +14,7 @@ import numpy as np
 
 from ..models import Context
 from ..store import Ref, lent
+from .metrics import measured
 
 ALIGNED = 64  # bytes; as a mapped file is: sums may be made in another order where the memory begins elsewhere
 
@@ -64,6 +65,14 @@ class Table:
             label, end = np.full(label.shape, np.nan), np.full(end.shape, -1)
             label[row, column], end[row, column] = taken(self.y, at), self.end[row, column]
         return Context(row, column, self.X, self.row, self.column, label, end)
+
+    def measured(self, at: np.ndarray, score: np.ndarray) -> dict[str, float]:
+        """The measures of the scores of the samples in the runs `at`, against their labels."""
+        row, column = taken(self.row, at), taken(self.column, at)
+        first, last = int(row[0]), int(row[-1]) + 1
+        scores = np.full((last - first, self.label.shape[1]), np.nan)
+        scores[row - first, column] = score
+        return measured(scores, self.label[first:last])
 
     @contextmanager
     def lent(self) -> Iterator[LentTable]:

@@ -22,7 +22,7 @@ import pandas as pd
 from .. import compute
 from ..errors import DataError, ParameterError
 from ..ledger import Cell, Ledger
-from ..models import ModelSpec
+from ..models import ModelSpec, models
 from ..panel import Panel
 from .cells import How, Task, compute_cells, title
 from .layout import Layout
@@ -182,8 +182,14 @@ def compare(
     chosen = list(dict.fromkeys([*specs, *map(ModelSpec, baselines)]))
     layout = Layout(features, label, splits, weights)
     walks = walks_of(chosen, layout, as_ledger(ledger), How(how, workers, progress, cancel))
+    return comparison(walks)
+
+
+def comparison(walks: Iterable[Walk]) -> pd.DataFrame:
+    """One row a walk: its overall measures, and whether its model is a baseline."""
+    walks = list(walks)
     table = pd.DataFrame([walk.overall for walk in walks]).astype({"samples": int})
-    table["baseline"] = [spec.name in baselines for spec in chosen]
+    table["baseline"] = [models[walk.spec.name].baseline for walk in walks]
     return table.rename_axis("model")
 
 

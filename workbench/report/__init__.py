@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
+from . import figures
 from .export import report
-from .figures import TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet
+from .figures import TearSheet, tear_sheet
 from .style import template
 
-__all__ = [
-    "TearSheet",
-    "candles",
-    "drawdown",
-    "equity",
-    "folds",
-    "heatmap",
-    "lines",
-    "report",
-    "tear_sheet",
-    "template",
-]
+__all__ = ["TearSheet", "figures", "report", "tear_sheet", "template"]

@@ -1,17 +1,23 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
 from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .models import coefficients, dependence, importance, parallel, surface
 
 __all__ = [
     "CANDLES",
     "POINTS",
     "TearSheet",
     "candles",
+    "coefficients",
+    "dependence",
     "drawdown",
     "equity",
     "folds",
     "heatmap",
+    "importance",
     "lines",
+    "parallel",
+    "surface",
     "tear_sheet",
     "thin",
 ]

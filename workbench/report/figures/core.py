@@ -369,8 +369,8 @@ def candles(data: object, symbol: str | None = None, *, title: str | None = None
     return _finish(figure, title, 440, bargap=0.1)
 
 
-def heatmap(matrix: pd.DataFrame, *, title: str = "", label: str = "correlation") -> Figure:
-    """A matrix in colours, symmetric around zero.
+def heatmap(matrix: pd.DataFrame, *, title: str = "", label: str = "correlation", centred: bool = True) -> Figure:
+    """A matrix in colours.
 
     Parameters
     ----------
@@ -379,6 +379,8 @@ def heatmap(matrix: pd.DataFrame, *, title: str = "", label: str = "correlation"
     title : str
     label : str, default "correlation"
         What the numbers are.
+    centred : bool, default True
+        Colours symmetric around zero; False: from the least number to the largest.
 
     Returns
     -------
@@ -390,17 +392,17 @@ def heatmap(matrix: pd.DataFrame, *, title: str = "", label: str = "correlation"
     frame = _table(matrix, "heatmap")
     values = frame.to_numpy()
     bound = max(1.0, float(np.nanmax(np.abs(values))))
+    colors = {"zmin": -bound, "zmax": bound} if centred else {"coloraxis": "coloraxis"}
     many = frame.shape[1] > 15
     figure = Figure(
         Heatmap(
             z=values.astype(np.float32),
             x=[_safe(c) for c in frame.columns],
             y=[_safe(c) for c in frame.index],
-            zmin=-bound,
-            zmax=bound,
+            **colors,
             xgap=1,
             ygap=1,
-            texttemplate=None if many else "%{z:.2f}",
+            texttemplate=None if many else "%{z:.2f}" if centred else "%{z:.3f}",
             hovertemplate=f"%{{y}} and %{{x}}: %{{z:.3f}}<extra>{_safe(label)}</extra>",
         )
     )

@@ -1,0 +1,267 @@
+"""What a model has learned, measured on rows that it was not trained on.
+
+Each fold is fitted as in its walk, and then asked: what are its scores worth without a feature, how do they follow
+one, what are its coefficients. The answers are cells of the ledger beside those of the walk, so a killed explanation
+goes on as a walk does; they are no trials.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import numpy as np
+import pandas as pd
+
+from .. import compute
+from ..errors import ParameterError, UnknownNameError
+from ..ledger import Cell, Ledger
+from ..models import ModelSpec, models
+from ..registry import Param
+from .cells import How, named
+from .fit import fitted, scored, takes
+from .layout import Layout
+from .metrics import MEASURES
+from .table import Table, taken
+from .version import digest
+from .walk import cells_of
+
+MOST = 2_000  # samples of a test that a partial dependence is the mean over, evenly taken
+LEVEL = 0.95
+_REPEATS = Param("repeats", 5, low=1, high=1000)
+_POINTS = Param("points", 20, low=2, high=1000)
+_SEED = Param("seed", 0, low=0, high=2**32 - 1)
+
+
+def importance(
+    spec: ModelSpec, layout: Layout, ledger: Ledger, run: How, measure: str = "rank_ic", repeats: int = 5, seed: int = 0
+) -> pd.DataFrame:
+    """By how much the scores of each test get worse when one feature is shuffled among its samples.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    layout, ledger, run
+        What it is tried on, where the answers are kept, and how they are computed.
+    measure : {"ic", "rank_ic", "hit_rate", "r2"}, default "rank_ic"
+    repeats : int, default 5
+        Shuffles of each feature in each fold.
+    seed : int, default 0
+        Of the shuffles.
+
+    Returns
+    -------
+    DataFrame
+        One row a feature, the most important first: the mean drop of `measure` over folds, its standard error over
+        folds (NaN of one fold), and a column ``fold k`` for each.
+
+    Notes
+    -----
+    A feature that others can stand in for has little importance, however much it says. Only test folds are
+    shuffled, never the samples trained on. Source: Breiman, 2001, Random Forests.
+    """
+    if measure not in MEASURES:
+        hint = UnknownNameError.of("measure", measure, MEASURES).hint
+        raise ParameterError(f"importance: measure={measure!r} is not a choice", hint=hint)
+    args = _REPEATS.check(repeats, "importance"), _SEED.check(seed, "importance")
+    cells = _probed("importance", _shuffled, args, spec, layout, ledger, run)
+    at = list(MEASURES).index(measure)
+    drops = np.array([cell.arrays["base"][at] - cell.arrays["shuffled"][at].mean(axis=1) for cell in cells]).T
+    table = pd.DataFrame(drops, list(layout.features.fields), [f"fold {i}" for i in range(1, len(cells) + 1)])
+    error = table.std(axis=1) / np.sqrt(len(cells))
+    table.insert(0, "drop", table.mean(axis=1))
+    table.insert(1, "error", error)
+    table.index.name, table.columns.name = "feature", measure
+    return table.sort_values("drop", ascending=False, kind="stable")
+
+
+def dependence(
+    spec: ModelSpec, layout: Layout, ledger: Ledger, run: How, feature: str, points: int = 20
+) -> pd.DataFrame:
+    """How the mean score of a test follows one feature, all else as it is (partial dependence).
+
+    Parameters
+    ----------
+    spec, layout, ledger, run
+        As in `importance`.
+    feature : str
+    points : int, default 20
+        Values of the feature, at quantiles of its samples from 1 % to 99 %.
+
+    Returns
+    -------
+    DataFrame
+        One row a value of the feature: the mean over folds, and a column ``fold k`` for each.
+
+    Notes
+    -----
+    Source: Friedman, 2001, Greedy Function Approximation.
+    """
+    if feature not in layout.features.fields:
+        raise UnknownNameError.of("feature", feature, layout.features.fields)
+    number = layout.features.fields.index(feature)
+    quantiles = np.linspace(0.01, 0.99, _POINTS.check(points, "dependence"))
+    grid = np.unique(np.quantile(layout.table.X[:, number], quantiles))
+    args = number, tuple(grid.tolist())
+    cells = _probed("dependence", _dependent, args, spec, layout, ledger, run)
+    columns = {f"fold {i}": cell.arrays["mean"] for i, cell in enumerate(cells, start=1)}
+    table = pd.DataFrame(columns, pd.Index(grid, name=feature))
+    table.insert(0, "mean", table.mean(axis=1))
+    return table
+
+
+def coefficients(spec: ModelSpec, layout: Layout, ledger: Ledger, run: How) -> pd.DataFrame:
+    """The coefficients of each fold, in units of the features.
+
+    Parameters
+    ----------
+    spec, layout, ledger, run
+        As in `importance`.
+
+    Returns
+    -------
+    DataFrame
+        One row a coefficient: the mean over folds, their least and largest, ``low`` and ``high`` of the 95 %
+        interval of the last fold where the model has one (else NaN), and a column ``fold k`` for each.
+
+    Raises
+    ------
+    ParameterError
+        The model has no coefficients.
+    """
+    cells = _probed("coefficients", _coefficients, (), spec, layout, ledger, run)
+    found = [cell.arrays["coefficient"] for cell in cells]
+    if not len(found[0]):
+        raise ParameterError(
+            f"{spec.name} has no coefficients", hint="importance() and dependence() say what any model has learned"
+        )
+    names = list(layout.features.fields)
+    if len(found[0]) > len(names):  # one set a class
+        classes = cells[-1].arrays["classes"]
+        names = [f"{name} [{of:g}]" for of in classes for name in names]
+    table = pd.DataFrame(
+        {f"fold {i}": values for i, values in enumerate(found, start=1)}, pd.Index(names, name="feature")
+    )
+    ends = table.min(axis=1), table.max(axis=1)
+    table.insert(0, "mean", table.mean(axis=1))
+    last = cells[-1].arrays
+    for at, (name, values) in enumerate(
+        zip(("least", "largest", "low", "high"), (*ends, last["low"], last["high"]), strict=True)
+    ):
+        table.insert(1 + at, name, values)
+    return table
+
+
+# --------------------------------------------------------------------------------------------------- what is asked
+
+
+def _shuffled(estimator, table: Table, test: np.ndarray, fold: int, repeats: int, seed: int) -> dict:
+    """The measures of the scores as they are, (M,), and with each feature shuffled, (M, F, repeats)."""
+    asked = _Asked(estimator, table, test)
+    base = np.array(list(table.measured(test, asked.scores()).values()))
+    features = table.X.shape[1]
+    shuffled = np.empty((len(base), features, repeats))
+    for f in range(features):
+        for r in range(repeats):
+            draw = np.random.default_rng([seed, fold, f, r])
+            score = asked.scores(f, draw.permutation(asked.X[:, f]))
+            shuffled[:, f, r] = list(table.measured(test, score).values())
+    return {"base": base, "shuffled": shuffled}
+
+
+def _dependent(estimator, table: Table, test: np.ndarray, fold: int, number: int, grid: tuple[float, ...]) -> dict:
+    """The mean score of (some of) the test samples with the feature at each value of the grid."""
+    size = int((test[:, 1] - test[:, 0]).sum())
+    if size > MOST:
+        flat = np.concatenate([np.arange(a, b) for a, b in test])[np.linspace(0, size - 1, MOST).astype(int)]
+        test = np.stack([flat, flat + 1], axis=1)
+    asked = _Asked(estimator, table, test)
+    return {"mean": np.array([asked.scores(number, np.full(len(asked.X), value)).mean() for value in grid])}
+
+
+def _coefficients(estimator, table: Table, test: np.ndarray, fold: int) -> dict:
+    """What the model has of coefficients, flat, with the ends of their intervals."""
+    inner = estimator[-1] if hasattr(estimator, "steps") else estimator
+    values = np.asarray(getattr(inner, "coef_", ()), dtype=float)
+    result = {"coefficient": values.ravel(), "classes": np.asarray(getattr(inner, "classes_", ()), dtype=float)}
+    low = high = np.full(values.size, np.nan)
+    if hasattr(inner, "intervals") and values.ndim == 1:
+        ends = inner.intervals(LEVEL)
+        ends = ends.loc[[name for name in ends.index if name not in ("intercept", "const")]]
+        low, high = (ends[name].to_numpy(dtype=float) for name in ("lower", "upper"))
+    return {**result, "low": low, "high": high}
+
+
+class _Asked:
+    """A fitted model, and the samples of a test that it is asked about, with a feature in place of its own."""
+
+    def __init__(self, estimator, table: Table, test: np.ndarray):
+        self.estimator, self.test = estimator, test
+        self.X = np.array(taken(table.X, test))
+        self.looks_back = takes(estimator, "context")
+        # a model that looks back reads the table itself
+        self.table = dataclasses.replace(table, X=np.array(table.X)) if self.looks_back else table
+
+    def scores(self, feature: int | None = None, values: np.ndarray | None = None) -> np.ndarray:
+        if feature is None:
+            return scored(self.estimator, self.table, self.test, self.X)["score"]
+        before = self.X[:, feature].copy()
+        self._set(feature, values)
+        try:
+            return scored(self.estimator, self.table, self.test, self.X)["score"]
+        finally:
+            self._set(feature, before)
+
+    def _set(self, feature: int, values: np.ndarray) -> None:
+        self.X[:, feature] = values
+        if self.looks_back:
+            start = 0
+            for a, b in self.test:
+                self.table.X[a:b, feature] = values[start : start + b - a]
+                start += b - a
+
+
+# ------------------------------------------------------------------------------------------------ cells of answers
+
+
+def _answer(ask: Callable, estimator, table: Table, train: np.ndarray, test: np.ndarray, fold: int, args: tuple):
+    """Fit one fold and ask: the answer, and the seconds that it took."""
+    begun = time.perf_counter()
+    answer = ask(fitted(estimator, table, train), table, test, fold, *args)
+    return answer, time.perf_counter() - begun
+
+
+def _probed(kind: str, ask: Callable, args: tuple, spec: ModelSpec, layout: Layout, ledger, run: How) -> list[Cell]:
+    """The cells with the answer of each fold; those that the ledger lacks are computed."""
+    cells = {digest([key, kind, args]): task for key, task in cells_of(spec, layout).items()}
+    names = {f"{kind} of {named(task, layout)}": key for key, task in cells.items()}
+    lacking = set(ledger.missing(cells))
+    how = run.how or models[spec.name].how
+
+    def done(name: str, result: tuple[dict, float]) -> None:
+        key = names[name]
+        task = cells[key]
+        ledger.put(
+            key,
+            kind=kind,
+            data=layout.label.fingerprint,
+            trial="",
+            code=task.code,
+            study=layout.asked(spec, task.fold) | {"ask": kind, "args": list(args)},
+            outcome={},
+            arrays=result[0],
+            seconds=result[1],
+        )
+
+    with layout.table.lent() if how == "processes" else nullcontext(layout.table) as table:
+        tasks = []
+        for name, key in names.items():
+            if key in lacking:
+                fold = cells[key].fold
+                at = [layout.runs(spec, fold, part) for part in ("train", "test")]
+                tasks.append((name, _answer, ask, spec.build(), table, *at, fold.number, args))
+        compute.run(tasks, how=how, workers=run.workers, progress=run.progress, cancel=run.cancel, done=done)
+    there = ledger.get_many(cells)
+    return [there[key] for key in cells]

@@ -1,0 +1,170 @@
+"""A study: one model on one label, beside its baselines, with what it has learned; all of it on rows not trained on."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from .compute import CancelToken
+from .evaluate import explain
+from .evaluate.cells import How, title
+from .evaluate.layout import Layout
+from .evaluate.splits import WalkForward
+from .evaluate.walk import BASELINES, Walk, as_ledger, checked_spec, comparison, walks_of
+from .ledger import Ledger
+from .models import ModelSpec
+from .panel import Panel
+
+
+class Study:
+    """One model, walked, compared and explained. Made by `study`.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+    walk : Walk
+        Of the model.
+    baselines : dict of str to Walk
+        Of each baseline, on the same folds.
+    """
+
+    def __init__(self, spec: ModelSpec, layout: Layout, ledger: Ledger, run: How, baselines: Sequence[str]):
+        self.spec, self._layout, self._ledger, self._run = spec, layout, ledger, run
+        specs = list(dict.fromkeys([spec, *map(ModelSpec, baselines)]))
+        walks = walks_of(specs, layout, ledger, run)
+        self.walk: Walk = walks[0]
+        self.baselines: dict[str, Walk] = {walk.spec.name: walk for walk in walks[1:]}
+        self._importance: dict[tuple, pd.DataFrame] = {}
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The model and its baselines, one row each, as `compare` gives them."""
+        return comparison([self.walk, *self.baselines.values()])
+
+    @property
+    def folds(self) -> pd.DataFrame:
+        """One row a fold, as ``walk.folds``."""
+        return self.walk.folds
+
+    @property
+    def scores(self) -> Panel:
+        """The score of each sample of a test row."""
+        return self.walk.scores
+
+    def importance(self, measure: str = "rank_ic", *, repeats: int = 5, seed: int = 0) -> pd.DataFrame:
+        """By how much the scores of each test get worse when one feature is shuffled (permutation importance).
+
+        Parameters
+        ----------
+        measure : {"ic", "rank_ic", "hit_rate", "r2"}, default "rank_ic"
+        repeats : int, default 5
+            Shuffles of each feature in each fold.
+        seed : int, default 0
+            Of the shuffles.
+
+        Returns
+        -------
+        DataFrame
+            One row a feature, the most important first: ``drop`` (mean over folds), ``error`` (standard error over
+            folds), and a column ``fold k`` each.
+        """
+        key = measure, repeats, seed
+        if key not in self._importance:
+            self._importance[key] = explain.importance(
+                self.spec, self._layout, self._ledger, self._run, measure, repeats, seed
+            )
+        return self._importance[key].copy()
+
+    def dependence(self, feature: str, *, points: int = 20) -> pd.DataFrame:
+        """How the mean score of a test follows one feature, all else as it is (partial dependence).
+
+        Parameters
+        ----------
+        feature : str
+        points : int, default 20
+            Values of the feature, at quantiles of its samples from 1 % to 99 %.
+
+        Returns
+        -------
+        DataFrame
+            One row a value of the feature: ``mean`` over folds, and a column ``fold k`` each.
+        """
+        return explain.dependence(self.spec, self._layout, self._ledger, self._run, feature, points)
+
+    def coefficients(self) -> pd.DataFrame:
+        """The coefficients of each fold, in units of the features.
+
+        Returns
+        -------
+        DataFrame
+            One row a coefficient: ``mean``, ``least`` and ``largest`` over folds, ``low`` and ``high`` of the 95 %
+            interval of the last fold where the model has one, and a column ``fold k`` each.
+
+        Raises
+        ------
+        ParameterError
+            The model has no coefficients.
+        """
+        return explain.coefficients(self.spec, self._layout, self._ledger, self._run)
+
+    def figures(self) -> list:
+        """The figures that a notebook shows: the folds, and the importances that were asked for."""
+        from .report.figures import folds, importance
+
+        shown = [folds(self.folds, "rank_ic")]
+        return shown + [importance(table) for table in self._importance.values()]
+
+    def __repr__(self) -> str:
+        beside = ", ".join(self.baselines) or "no baseline"
+        return f"<Study of {title(self.spec)} on {self.walk.label}, beside {beside}: {self.walk!r}>"
+
+    def _repr_html_(self) -> str:
+        table = self.table.drop(columns="baseline")
+        body = table.to_html(float_format="{:.4f}".format, na_rep="", border=0)
+        return f"<div><b>{html.escape(title(self.spec))} beside its baselines</b>{body}</div>{self.walk._repr_html_()}"
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display({"text/html": self._repr_html_(), "text/plain": repr(self)}, raw=True)
+        for figure in self.figures():
+            display(figure)
+
+
+def study(
+    spec: ModelSpec,
+    features: Panel,
+    label: Panel,
+    *,
+    baselines: Sequence[str] = BASELINES,
+    splits: WalkForward | None = None,
+    weights: Panel | None = None,
+    ledger: Ledger | str | os.PathLike | None = None,
+    how: str | None = None,
+    workers: int | None = None,
+    progress: bool | Callable[[int, int, str], object] | None = None,
+    cancel: CancelToken | None = None,
+) -> Study:
+    """Walk a model beside its baselines, and have at hand what it has learned.
+
+    Parameters
+    ----------
+    spec, features, label, baselines, splits, weights, ledger, how, workers, progress, cancel
+        As in `compare`; what the study is asked later is computed in the same way.
+
+    Returns
+    -------
+    Study
+        In a notebook it shows its folds, its measures beside those of the baselines, and its figures.
+
+    Raises
+    ------
+    DataError, TaskError, Cancelled
+        As in `walk_forward`.
+    """
+    layout = Layout(features, label, splits, weights)
+    baselines = [baselines] if isinstance(baselines, str) else list(baselines)
+    return Study(checked_spec(spec), layout, as_ledger(ledger), How(how, workers, progress, cancel), baselines)
