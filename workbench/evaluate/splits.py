@@ -165,8 +165,8 @@ def _folded(
     """The one rule of what is dropped.
 
     A block of adjacent tests reaches from its first row to the last row that any of its labels looks at. A sample
-    that stands on row t and whose label looks at rows t to e is purged if a row of a block is among these; it is
-    embargoed if e is less than `before` + 1 rows before a block, or t less than `after` + 1 rows after it.
+    that stands on row t and whose label looks at rows t to e is purged if a row of a block is among these. It is
+    embargoed if it looks at one of the `before` rows before a block, or stands on one of the `after` rows after it.
 
     Parameters
     ----------
