@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .export import report
-from .figures import TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet
+from .figures import TearSheet, candles, drawdown, equity, folds, heatmap, lines, splits, tear_sheet
 from .style import template
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "heatmap",
     "lines",
     "report",
+    "splits",
     "tear_sheet",
     "template",
 ]

@@ -1,6 +1,7 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
 from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .splits import splits
 
 __all__ = [
     "CANDLES",
@@ -12,6 +13,7 @@ __all__ = [
     "folds",
     "heatmap",
     "lines",
+    "splits",
     "tear_sheet",
     "thin",
 ]
