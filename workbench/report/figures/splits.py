@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ...errors import ParameterError
+from ...labels import label_planes
 from .core import _axis, _finish, _safe
 
 if TYPE_CHECKING:
@@ -68,12 +69,13 @@ def splits(splitter: Splits, label: Panel, lookback: int = 0, symbols=None, *, t
         raise ParameterError(
             f"splits: found {type(splitter).__name__}, expected a splitter", hint="WalkForward(folds=5)"
         )
+    known = ~np.isnan(label_planes(label)[0])
     names = _chosen(label, symbols)
     columns = [label.symbols.index(name) for name in names]
     codes, totals = [], []
     for fold in splitter.split(label, lookback):
         masks = {"train": fold.train, "purged": fold.purged, "embargoed": fold.embargoed}
-        masks["test"] = fold.in_test[:, np.newaxis] & ~np.isnan(label.values[0])
+        masks["test"] = fold.in_test[:, np.newaxis] & known
         codes.append(sum(mask[:, columns] * np.uint8(_STATES[state][0]) for state, mask in masks.items()))
         totals.append({state: int(mask.sum()) for state, mask in masks.items()})
     runs, width = _fitted(np.concatenate(codes, axis=1))
