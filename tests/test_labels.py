@@ -283,6 +283,15 @@ def test_a_bar_touches_at_its_barrier_or_beyond_and_the_lower_one_first():
         assert label.values[1, 2, 0] == pytest.approx(price / 99 - 1)
 
 
+@pytest.mark.parametrize(("price", "side"), [(150, 1), (50, -1), (149.99, 0), (50.01, 0)])
+def test_a_price_that_stands_on_a_barrier_touches_it(price, side):
+    close = np.array([[100.0], [price], [100.0]])
+    outs = np.empty((3, 3, 1))
+    width = np.full((3, 1), 0.25)  # the barriers stand at 150 and 50, exactly
+    kernels["triple_barrier"].function(close, close, close, width, 2, 2.0, 2.0, np.empty((0, 1)), *outs)
+    assert outs[0, 0, 0] == side
+
+
 def test_a_barrier_may_be_left_out_and_a_flat_price_has_none():
     up = [[p] for p in (100.0, 110.0, 99.0, 300.0, 1.0)]
     assert triple_barrier(panel_of(up), 2, 0.0, 1.0, window=2).values[0, 2, 0] == -1

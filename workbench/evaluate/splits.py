@@ -164,9 +164,10 @@ def _folded(
 ) -> Fold:
     """The one rule of what is dropped.
 
-    A block of adjacent tests reaches from its first row to the last row that any of its labels looks at. A sample
-    that stands on row t and whose label looks at rows t to e is purged if a row of a block is among these. It is
-    embargoed if it looks at one of the `before` rows before a block, or stands on one of the `after` rows after it.
+    A test reaches from its first row to the last row that any of its labels looks at. A sample that stands on row t
+    and whose label looks at rows t to e is purged if a row of a test is among these. It is embargoed if it looks at
+    one of the `before` rows before a test, or stands on one of the `after` rows after it. Tests side by side come
+    out as one.
 
     Parameters
     ----------
@@ -179,7 +180,7 @@ def _folded(
     """
     purged, embargoed = np.zeros((2, *window.shape), dtype=bool)
     window = window.copy()
-    for start, stop in _merged(tests):
+    for start, stop in tests:
         last = max(stop - 1, int(end[start:stop].max(initial=-1)))
         window[start:stop] = False
         purged[: last + 1] |= end[: last + 1] >= start
@@ -189,16 +190,6 @@ def _folded(
     embargoed &= window & ~purged
     test = np.concatenate([np.arange(*bounds) for bounds in tests])
     return Fold(number, window & ~purged & ~embargoed, purged, embargoed, test)
-
-
-def _merged(tests: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Ascending stretches of rows, with those that touch made one."""
-    blocks: list[tuple[int, int]] = []
-    for start, stop in tests:
-        if blocks and blocks[-1][1] == start:
-            start = blocks.pop()[0]
-        blocks.append((start, stop))
-    return blocks
 
 
 def _check(fold: Fold, folds: int, known: np.ndarray, label: Panel) -> None:
