@@ -20,7 +20,7 @@ from .errors import DataError, ParameterError
 from .registry import Registry
 
 try:
-    from ._ext import account, cross, recursive, rolling, shift
+    from ._ext import account, barrier, cross, recursive, rolling, shift
 except ImportError as error:  # pragma: no cover - only without a build
     error.add_note("the compiled kernels are missing or were built elsewhere: run `pip install -e .` once more")
     raise
@@ -83,6 +83,7 @@ for _name, _kernel in {
     "rank": Kernel(cross.rank, lambda: 4),
     "zscore": Kernel(cross.zscore, lambda ddof: 1),
     "account": Kernel(account.account, lambda capital, cost, slippage: 5, 3),
+    "triple_barrier": Kernel(barrier.triple_barrier, lambda horizon, up, down: 0, 3),
 }.items():
     kernels.add(_name, _kernel)
 

@@ -12,7 +12,7 @@ from ..errors import DataError, ParameterError
 from ..models import ModelSpec, models
 from ..panel import Panel
 from .metrics import CLASS_MEASURES
-from .splits import Fold, WalkForward, label_planes
+from .splits import Fold, Splits, WalkForward, label_planes
 from .table import Table, aligned, runs, taken
 from .version import digest
 
@@ -25,12 +25,12 @@ class Layout:
     Parameters
     ----------
     features, label : Panel
-    splits : WalkForward, optional
+    splits : Splits, optional
     weights : Panel, optional
         Field ``weight``.
     """
 
-    def __init__(self, features: Panel, label: Panel, splits: WalkForward | None, weights: Panel | None = None):
+    def __init__(self, features: Panel, label: Panel, splits: Splits | None, weights: Panel | None = None):
         self.features, self.label, self.weights = features, label, weights
         self.splits = WalkForward() if splits is None else splits
         self.known, span = label_planes(label)
@@ -75,10 +75,10 @@ class Layout:
                     f"{what} ({panel!r}) and label ({self.label!r}) differ in time or symbols",
                     hint="compute both from the same panel of bars; slice the bars, or slice both alike",
                 )
-        if not isinstance(self.splits, WalkForward):
+        if not isinstance(self.splits, Splits):
             raise ParameterError(
-                f"splits={self.splits!r} is a {type(self.splits).__name__}, expected a WalkForward",
-                hint="WalkForward(folds=5, window='rolling')",
+                f"splits={self.splits!r} is a {type(self.splits).__name__}, expected a splitter",
+                hint="WalkForward(folds=5, window='rolling'), PurgedKFold(5) or CombinatorialPurged(6, 2)",
             )
         infinite = np.isinf(self.features.values)
         if infinite.any():
@@ -129,7 +129,7 @@ class Layout:
         """The folds that `spec` is tried on."""
         lookback = self.lookback(spec)
         if lookback not in self._folds:
-            folds = list(self.splits.split(self.label))
+            folds = list(self.splits.split(self.label, lookback))
             for fold in folds:
                 self._check_fold(fold, len(folds))
             self._folds[lookback] = folds

@@ -27,7 +27,7 @@ from ..registry import Param
 from .cells import How, Task, compute_cells, title
 from .layout import Layout
 from .metrics import CLASS_MEASURES, MEASURES
-from .splits import WalkForward
+from .splits import Splits
 from .walk import BASELINES, Walk, as_ledger, cells_of, checked_spec, read_walk
 
 BATCH = 8  # settings that a sampler is asked for before it is told what the last ones were worth
@@ -114,7 +114,7 @@ def sweep(
     measure: str = "rank_ic",
     seed: int = 0,
     baselines: Sequence[str] = BASELINES,
-    splits: WalkForward | None = None,
+    splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
     how: str | None = None,

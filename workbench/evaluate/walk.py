@@ -27,7 +27,7 @@ from ..panel import Panel
 from .cells import How, Task, compute_cells, title
 from .layout import Layout
 from .metrics import CLASS_MEASURES, MEASURES, measured
-from .splits import WalkForward
+from .splits import Splits
 from .version import code_version
 
 BASELINES = ("zero", "last_value")
@@ -96,7 +96,7 @@ def walk_forward(
     features: Panel,
     label: Panel,
     *,
-    splits: WalkForward | None = None,
+    splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
     how: str | None = None,
@@ -113,8 +113,9 @@ def walk_forward(
         One field a feature. Samples in which any is missing are neither trained on nor scored.
     label : Panel
         As `workbench.labels` makes it, on the same time and symbols. Test rows are only measured against it.
-    splits : WalkForward, optional
-        Default: ``WalkForward()``, five folds on an expanding window.
+    splits : WalkForward, PurgedKFold or CombinatorialPurged, optional
+        Default: ``WalkForward()``, five folds on an expanding window. After a test, what features and model look
+        back is embargoed.
     weights : Panel, optional
         Field ``weight``: of each sample, for the models that take them (`workbench.labels.uniqueness`).
     ledger : Ledger, str or Path, optional
@@ -148,7 +149,7 @@ def compare(
     label: Panel,
     *,
     baselines: Sequence[str] = BASELINES,
-    splits: WalkForward | None = None,
+    splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
     how: str | None = None,

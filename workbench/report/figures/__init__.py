@@ -2,6 +2,7 @@
 
 from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
 from .models import coefficients, dependence, importance, parallel, surface
+from .splits import splits
 
 __all__ = [
     "CANDLES",
@@ -17,6 +18,7 @@ __all__ = [
     "importance",
     "lines",
     "parallel",
+    "splits",
     "surface",
     "tear_sheet",
     "thin",
