@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 
 from .. import compute
-from ..errors import DataError, ParameterError
+from ..errors import DataError, ParameterError, RegistrationError
 from ..ledger import Cell, Ledger
-from ..models import ModelSpec
+from ..models import ModelSpec, models
 from ..panel import Panel
 from .cells import How, Task, compute_cells, title
+from .fit import is_classifier
 from .layout import Layout
 from .metrics import CLASS_MEASURES, MEASURES, measured
 from .splits import WalkForward
@@ -190,6 +191,13 @@ def compare(
 def cells_of(spec: ModelSpec, layout: Layout) -> dict[str, Task]:
     """The cells of a spec by key, in the order of the folds."""
     estimator = spec.build()  # here, so that what it imports is there before threads and workers are counted
+    task = "classification" if is_classifier(estimator) else "regression"
+    if task != models[spec.name].task:
+        raise RegistrationError(
+            f"model {spec.name!r} is registered for {models[spec.name].task}, but what it builds "
+            f"({type(estimator).__name__}) {'has' if task == 'classification' else 'lacks'} predict_proba",
+            hint=f"task={task!r}, or an estimator that gives the probability of each class",
+        )
     code = code_version(spec, estimator)
     return {layout.key(spec, fold, code): Task(spec, fold, code) for fold in layout.folds(spec)}
 
