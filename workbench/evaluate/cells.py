@@ -97,7 +97,7 @@ def _by_fold(cells: dict[str, Task], layout: Layout, ledger: Ledger, run: How, r
         ledger.put_many([_row(keys[name], cells[keys[name]], layout, *result)])
         report(name)
 
-    with layout.table.lent() if run.how == "processes" else nullcontext(layout.table) as table:
+    with layout.lent() if run.how == "processes" else nullcontext(layout.table) as table:
         tasks = []
         for name, key in keys.items():
             spec, fold, _ = cells[key]
@@ -135,7 +135,7 @@ def _moments_of_folds(spec: ModelSpec, layout: Layout, run: How) -> list:
         edges = np.cumsum([(at[:, 1] - at[:, 0]).sum() for at in sets])
         batch = np.minimum((edges - 1) * BATCHES // edges[-1], BATCHES - 1)
         how = run.how or "threads"
-        with layout.table.lent() if how == "processes" else nullcontext(layout.table) as table:
+        with layout.lent() if how == "processes" else nullcontext(layout.table) as table:
             tasks = [
                 (f"moments, part {i + 1}", moments, table, [sets[j] for j in np.flatnonzero(batch == i)])
                 for i in np.unique(batch)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +15,7 @@ from ..models import ModelSpec, models
 from ..panel import Panel
 from .metrics import CLASS_MEASURES, measured
 from .splits import Fold, WalkForward, label_planes
-from .table import Table, locked, runs, taken
+from .table import LentTable, Table, locked, runs, taken
 from .version import digest
 
 WEIGHT = "weight"
@@ -60,6 +62,7 @@ class Layout:
             end=locked(np.where(missing, -1, end)),
         )
         self.moments: dict[int, list] = {}  # by look-back: those of each fold's training samples
+        self._lent: LentTable | None = None
         self._folds: dict[int, list[Fold]] = {}
         self._runs: dict[tuple[int, int, str], np.ndarray] = {}
 
@@ -153,6 +156,18 @@ class Layout:
             mask = self.sampled(fold.train) if part == "train" else fold.in_test.take(self.row)
             self._runs[key] = runs(mask)
         return self._runs[key]
+
+    @contextmanager
+    def lent(self) -> Iterator[LentTable]:
+        """The table by reference, as long as the block lasts; within another such block, the same one."""
+        if self._lent is not None:
+            yield self._lent
+            return
+        with self.table.lent() as self._lent:
+            try:
+                yield self._lent
+            finally:
+                self._lent = None
 
     def places(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the row and of the symbol of each sample in the runs `at`."""
