@@ -104,10 +104,7 @@ def run(
         `cancel` was set; `done` was called for all that had finished.
     """
     tasks = [_checked(task) for task in tasks]
-    if how not in HOWS:
-        raise ParameterError(f"how={how!r} is not a way to run", hint=UnknownNameError.of("way to run", how, HOWS).hint)
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ParameterError(f"workers={workers!r} is not a number of workers", hint="give an int >= 1, or None")
+    check_how(how, workers)
     cancel = cancel or CancelToken()
     halt = threading.Event()  # set by a failed task, which must not touch the caller's token
     results, finished, failed = [None] * len(tasks), 0, {}
@@ -126,6 +123,8 @@ def run(
             report(name)
     if failed:
         first = min(failed)
+        if isinstance(failed[first], Cancelled):
+            raise failed[first]
         raise _failure(tasks[first][0], failed[first], len(failed) - 1) from failed[first]
     if finished < len(tasks):
         raise Cancelled(
@@ -133,6 +132,14 @@ def run(
             hint="what was finished is kept; run again to resume",
         )
     return results
+
+
+def check_how(how: str, workers: int | None = None) -> None:
+    """ParameterError unless `how` and `workers` are what `run` takes."""
+    if how not in HOWS:
+        raise ParameterError(f"how={how!r} is not a way to run", hint=UnknownNameError.of("way to run", how, HOWS).hint)
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ParameterError(f"workers={workers!r} is not a number of workers", hint="give an int >= 1, or None")
 
 
 def _checked(task: tuple) -> tuple:
@@ -262,10 +269,8 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
-def _failure(name: str, error: BaseException, others: int = 0) -> BaseException:
-    """What to raise where the task `name` failed: an error that names it; a cancelled one was cancelled."""
-    if isinstance(error, Cancelled):
-        return error
+def _failure(name: str, error: BaseException, others: int = 0) -> TaskError:
+    """What to raise where the task `name` failed: an error that names it."""
     more = f" (and {others} more)" if others else ""
     said = error.message if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
     hint = error.hint if isinstance(error, WorkbenchError) else None
@@ -277,6 +282,8 @@ def naming(name: str):
     """Within this block an error is a TaskError that names the task, as in `run`."""
     try:
         yield
+    except Cancelled:
+        raise
     except Exception as error:
         raise _failure(name, error) from error
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +15,7 @@ from ..models import ModelSpec, models
 from ..panel import Panel
 from .metrics import CLASS_MEASURES
 from .splits import Fold, Splits, WalkForward, label_planes
-from .table import Table, aligned, runs, taken
+from .table import LentTable, Table, locked, runs, taken
 from .version import digest
 
 WEIGHT = "weight"
@@ -35,7 +37,8 @@ class Layout:
         self.splits = WalkForward() if splits is None else splits
         self.known, span = label_planes(label)
         self._check()
-        samples = features.stack(valid="all")
+        samples = features.astype(np.float64).stack(valid="all")
+        samples.values.flags.writeable = False
         if not len(samples.row):
             empty = [f for f in features.fields if np.isnan(features.plane(f)).all()]
             raise DataError(
@@ -50,15 +53,16 @@ class Layout:
         missing = np.isnan(self.known)
         end = np.arange(len(self.known))[:, np.newaxis] + np.where(missing, 0, span).astype(np.intp)
         self.table = Table(
-            X=aligned(samples.values.astype(np.float64, copy=False)),
-            y=self.known.ravel()[self._flat],
-            weight=self._weights(),
-            row=self.row.astype(np.int32),
-            column=self.column.astype(np.int32),
-            label=self.known,
-            end=np.where(missing, -1, end),
+            X=samples.values,
+            y=locked(self.known.ravel()[self._flat]),
+            weight=locked(self._weights()),
+            row=locked(self.row.astype(np.int32)),
+            column=locked(self.column.astype(np.int32)),
+            label=locked(self.known),
+            end=locked(np.where(missing, -1, end)),
         )
-        self.sums: dict[int, tuple[list, list]] = {}  # by look-back: moments that folds share
+        self.moments: dict[int, list] = {}  # by look-back: those of each fold's training samples
+        self._lent: LentTable | None = None
         self._folds: dict[int, list[Fold]] = {}
         self._runs: dict[tuple[int, int, str], np.ndarray] = {}
 
@@ -111,13 +115,19 @@ class Layout:
             (tested & ~np.isnan(self.table.y), "label to test on"),
         ):
             if not found.any():
-                at = self.label.time[fold.test[0]]
                 raise DataError(
-                    f"fold {fold.number} of {of}, whose test begins at {at}, has no {what} "
-                    "where all features are there",
+                    f"{self._fold_name(fold, of)} has no {what} where all features are there",
                     hint="features that look back far leave none at the start: take fewer folds, a larger "
                     "min_train, or features that look back less",
                 )
+        if self.weights is not None and not self.table.weight[self.sampled(fold.train)].any():
+            raise DataError(
+                f"{self._fold_name(fold, of)} has only samples to train on that weigh nothing",
+                hint="give some of them a weight above 0, or take fewer folds",
+            )
+
+    def _fold_name(self, fold: Fold, of: int) -> str:
+        return f"fold {fold.number} of {of}, whose test begins at {self.label.time[fold.test[0]]},"
 
     # ------------------------------------------------------------------ folds
 
@@ -146,6 +156,22 @@ class Layout:
             mask = self.sampled(fold.train) if part == "train" else fold.in_test.take(self.row)
             self._runs[key] = runs(mask)
         return self._runs[key]
+
+    @contextmanager
+    def lent(self) -> Iterator[LentTable]:
+        """The table by reference, as long as the block lasts; within another such block, the same one."""
+        if self._lent is not None:
+            yield self._lent
+            return
+        with self.table.lent() as self._lent:
+            try:
+                yield self._lent
+            finally:
+                self._lent = None
+
+    def places(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the row and of the symbol of each sample in the runs `at`."""
+        return taken(self.table.row, at), taken(self.table.column, at)
 
     # ------------------------------------------------------------------ what identifies the work
 

@@ -1,4 +1,4 @@
-"""Measures against scipy, and walks that survive being killed."""
+"""Walks: what a plain loop gives, the same bits however they are run, and nothing lost when they are killed."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from kill_walk import FOLDS, panels
+from kill_walk import FOLDS
 from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import RandomForestRegressor
+from studies import by_scipy, panels
 
 from workbench.compute import CancelToken
 from workbench.errors import Cancelled, DataError, ParameterError, TaskError
-from workbench.evaluate import WalkForward, compare, hit_rate, ic, r2_oos, rank_ic, walk_forward
+from workbench.evaluate import WalkForward, compare, hit_rate, r2_oos, walk_forward
 from workbench.evaluate import version as version_module
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, model, models
@@ -28,97 +29,6 @@ from workbench.registry import Param
 NAN = float("nan")
 RIDGE = ModelSpec("ridge")
 FOREST = ModelSpec("random_forest", {"n_estimators": 5})
-
-
-@pytest.fixture
-def ledger(tmp_path):
-    return Ledger(tmp_path / "ledger.sqlite")
-
-
-@pytest.fixture
-def study(ledger):
-    """Small panels, and where to keep what is walked on them."""
-    features, label = panels(rows=160, symbols=5)
-    return {"features": features, "label": label, "splits": WalkForward(folds=4), "ledger": ledger}
-
-
-# ---------------------------------------------------------------------- measures
-
-
-def by_scipy(correlation, score, label):
-    """The mean over rows of scipy's correlation, by a plain loop."""
-    found = []
-    for s, x in zip(score, label, strict=True):
-        kept = ~np.isnan(s) & ~np.isnan(x)
-        if kept.sum() >= 3 and len(set(s[kept])) > 1 and len(set(x[kept])) > 1:
-            found.append(correlation(s[kept], x[kept]).statistic)
-    return np.mean(found) if found else NAN
-
-
-@pytest.mark.parametrize(("measure", "correlation"), [(ic, stats.pearsonr), (rank_ic, stats.spearmanr)])
-@pytest.mark.parametrize("seed", range(5))
-def test_ic_is_the_mean_of_scipys_correlations(measure, correlation, seed):
-    draw = np.random.default_rng(seed)
-    score, label = draw.standard_normal((2, 60, 7))
-    label += score
-    score = np.round(score, 1)  # ties
-    for plane in (score, label):
-        plane[draw.random(plane.shape) < 0.3] = np.nan
-    score[3], label[4], score[5, 2:] = 0.1, np.nan, np.nan
-    assert measure(score, label) == pytest.approx(by_scipy(correlation, score, label), rel=1e-12)
-
-
-@pytest.mark.parametrize("shape", [(50,), (50, 1), (50, 2)])
-def test_ic_of_fewer_than_three_symbols_is_taken_over_all_samples(shape):
-    score, label = np.random.default_rng(1).standard_normal((2, *shape))
-    score.flat[7] = label.flat[9] = np.nan
-    kept = ~np.isnan(score) & ~np.isnan(label)
-    assert ic(score, label) == pytest.approx(stats.pearsonr(score[kept], label[kept]).statistic)
-    assert rank_ic(score, label) == pytest.approx(stats.spearmanr(score[kept], label[kept]).statistic)
-
-
-def test_measures_by_hand():
-    score = np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0], [-1.0, 0.0, 5.0]])
-    label = np.array([[10.0, 20.0, 30.0], [3.0, 2.0, 1.0], [-2.0, 7.0, 0.0]])
-    assert ic(score[:2], label[:2]) == pytest.approx(0.0, abs=1e-15)  # 1 and -1
-    assert rank_ic(score[:1], [[1.0, 8.0, 1e9]]) == pytest.approx(1.0)
-    assert ic(score[:1], [[1.0, 2.0, 2.0]]) == pytest.approx(np.sqrt(3) / 2)
-    assert hit_rate(score, label) == 1.0  # of seven: two zeros are left out
-    assert hit_rate([1.0, -1.0, 2.0, NAN], [1.0, 1.0, -1.0, 1.0]) == pytest.approx(1 / 3)
-    assert r2_oos([1.0, 2.0], [2.0, 4.0]) == pytest.approx(1 - 5 / 20)
-    assert r2_oos([1.0, 2.0, NAN], [2.0, 4.0, 9.0], benchmark=3.0) == pytest.approx(1 - 5 / 2)
-    assert r2_oos(label, label) == 1.0
-    assert r2_oos(np.zeros((3, 3)), label) == 0.0
-
-
-@pytest.mark.parametrize("measure", [ic, rank_ic, hit_rate, r2_oos])
-def test_what_is_not_defined_is_nan_and_what_is_wrong_an_error(measure):
-    empty = np.full((4, 5), NAN)
-    assert np.isnan(measure(empty, empty))
-    assert np.isnan(measure(np.empty((0, 5)), np.empty((0, 5))))
-    assert np.isnan(measure(empty, np.ones((4, 5))))
-    with pytest.raises(DataError, match=r"\(4, 5\) and labels \(4, 4\)"):
-        measure(empty, empty[:, 1:])
-    with pytest.raises(DataError, match="1 of the labels are infinite"):
-        measure(np.ones(2), np.array([1.0, np.inf]))
-
-
-@pytest.mark.parametrize("constant", [0.1, 0.1 + 0.2, 1e-300, -7.0])
-def test_a_constant_score_has_no_ic(constant):
-    label = np.random.default_rng(0).standard_normal((20, 7))
-    assert np.isnan(ic(np.full((20, 7), constant), label))
-    assert np.isnan(rank_ic(np.full((20, 7), constant), label))
-
-
-def test_ic_does_not_depend_on_units():
-    score, label = np.random.default_rng(0).standard_normal((2, 30, 6))
-    for scale in (1e-200, 1e-3, 1e200):
-        assert ic(score * scale, label) == pytest.approx(ic(score, label), rel=1e-12)
-    assert ic(-score, label) == pytest.approx(-ic(score, label))
-    assert rank_ic(np.exp(score), label) == rank_ic(score, label)
-
-
-# ---------------------------------------------------------------------- walks
 
 
 def by_loop(features, label, folds, estimator):
@@ -166,11 +76,6 @@ def test_a_planted_signal_is_found():
     # corr(0.3 x + e, x) = 0.3 / sqrt(1.09); 500 rows of 20 give it to about 0.01
     assert walk.overall["ic"] == pytest.approx(0.3 / np.sqrt(1.09), abs=0.03)
     assert walk.overall["r2"] == pytest.approx(0.09 / 1.09, abs=0.02)
-
-
-@pytest.fixture(autouse=True)
-def _workspace(tmp_path, monkeypatch):
-    monkeypatch.setenv("WORKBENCH_LEDGER", str(tmp_path / "workspace.sqlite"))
 
 
 def test_the_default_ledger_is_that_of_the_workspace(study):
@@ -232,162 +137,6 @@ def test_whatever_a_number_comes_from_is_part_of_its_key(study, monkeypatch):
     monkeypatch.setattr(version_module, "package_version", lambda: {"numpy": "9.9"})
     assert walk_forward(RIDGE, **study).computed == 4
     assert len(study["ledger"]) == 7 * 4
-
-
-def test_the_version_of_the_package_follows_its_sources(tmp_path, monkeypatch):
-    version = version_module.package_version.__wrapped__
-    assert version() == version()
-    copy = tmp_path / "workbench"
-    for folder in ("models", "evaluate"):
-        (copy / folder).mkdir(parents=True)
-        for path in (Path(version_module.__file__).parent.parent / folder).glob("*.py"):
-            (copy / folder / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr(version_module, "__file__", str(copy / "evaluate" / "version.py"))
-    before = version()
-    (copy / "models" / "linear.py").write_text("changed")
-    assert version() != before
-
-
-def test_a_model_of_the_notebook_that_is_edited_is_computed_again(study, monkeypatch):
-    def define(constant):
-        class Constant(RegressorMixin, BaseEstimator):
-            def fit(self, X, y):
-                return self
-
-            def predict(self, X):
-                return np.full(len(X), constant) if constant == 1 else np.full(len(X), 2.0) + 0
-
-        class Other(Constant):
-            def predict(self, X):
-                return np.full(len(X), 3.0)
-
-        kind = Constant if constant == 1 else Other
-
-        @model("mine", params=(Param("a", 1.0, doc="any"),))
-        def mine(params, seed):
-            """A constant. Source: nobody, 2020."""
-            return kind()
-
-    monkeypatch.setattr(models, "_things", dict(models._things))
-    define(1)
-    spec = ModelSpec("mine")
-    assert walk_forward(spec, **study).computed == 4
-    assert walk_forward(spec, **study).computed == 0
-    del models._things["mine"]
-    define(2)
-    assert walk_forward(spec, **study).computed == 4
-    assert walk_forward(spec, **study, how="processes", workers=2).computed == 0
-
-
-DEFINITION = """
-import functools
-import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
-
-A = 1.0
-C = {"with_mean": True}
-ORDER = {"b", "a", "c"}
-
-def g(X):
-    return X * 1.5
-
-def helper():
-    return 4.5
-
-class Mine(RegressorMixin, BaseEstimator):
-    shift = 5.5
-
-    def __init__(self, by=lambda x: x + 6.5):
-        self.by = by
-
-    @staticmethod
-    def fixed():
-        return 7.5
-
-    @classmethod
-    def named(cls):
-        return 8.5
-
-    @property
-    def held(self):
-        return 9.5
-
-    @functools.cached_property
-    def kept(self):
-        return 10.5
-
-    @functools.cache
-    def memory(self):
-        return 11.5
-
-    def fit(self, X, y, *, weight=12.5, key=lambda v: v * 13.5, other=object()):
-        return self
-
-    def predict(self, X):
-        return np.full(len(X), self.shift + helper())
-
-def factory(params, seed, *, extra=lambda: 14.5):
-    return make_pipeline(StandardScaler(**C), FunctionTransformer(g),
-        FunctionTransformer(functools.partial(pow, 15.5)), Ridge(alpha=A), Mine())
-
-def mine(params, seed):
-    "Anything. Source: nobody, 2020."
-    return factory(params, seed)
-"""
-
-
-def version_of(text, monkeypatch):
-    """The version of the code of a model that is defined by `text`, as a cell of a notebook."""
-    names = {"__name__": "__main__"}
-    exec(compile(text, "<cell>", "exec", dont_inherit=True), names)
-    monkeypatch.setattr(models, "_things", dict(models._things))
-    models._things.pop("mine", None)
-    model("mine", params=())(names["mine"])
-    return version_module.code_version(ModelSpec("mine"), ModelSpec("mine").build())
-
-
-EDITS = [("A = 1.0", "A = 9.0"), ('"with_mean": True', '"with_mean": False'), ('"c"}', '"d"}')]
-EDITS += [(f"{n}.5", f"{n}.25") for n in range(4, 16)] + [("X * 1.5", "X * 1.75"), ("x + 6.5", "x - 6.5")]
-
-
-@pytest.mark.parametrize(("old", "new"), EDITS)
-def test_every_edit_of_a_model_is_a_new_version(monkeypatch, old, new):
-    assert old in DEFINITION
-    changed = version_of(DEFINITION.replace(old, new), monkeypatch) != version_of(DEFINITION, monkeypatch)
-    assert changed == (new != '"d"}')  # a global that nothing reads is no part of it
-
-
-def test_the_same_definition_is_the_same_version_in_every_process(monkeypatch, tmp_path):
-    moved = "\n\n# a comment\n" + DEFINITION
-    here = {version_of(text, monkeypatch) for text in (DEFINITION, DEFINITION, moved)}
-    script = tmp_path / "again.py"
-    script.write_text(
-        DEFINITION + "from workbench.evaluate.version import code_version\n"
-        "from workbench.models import ModelSpec, model\n"
-        "model('mine', params=())(mine)\nprint(code_version(ModelSpec('mine'), ModelSpec('mine').build()))"
-    )
-    for _ in range(2):  # each has its own hash seed
-        here.add(subprocess.run([sys.executable, script], capture_output=True, text=True, check=True).stdout.strip())
-    assert len(here) == 1
-
-
-@pytest.mark.parametrize("name", list(models))
-def test_a_model_of_the_package_has_one_version(name):
-    spec = ModelSpec(name)
-    code = "import sys\nfrom workbench.evaluate.version import code_version\nfrom workbench.models import ModelSpec\n"
-    code += "spec = ModelSpec(sys.argv[1])\nprint(code_version(spec, spec.build()))"
-    there = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=True).stdout
-    assert there.strip() == version_module.code_version(spec, spec.build())
-
-
-def test_an_edited_cell_is_never_answered_with_old_scores(study, monkeypatch):
-    for text, computed in ((DEFINITION, 4), (DEFINITION, 0), (DEFINITION.replace("A = 1.0", "A = 9.0"), 4)):
-        simple = text.replace(", Mine())", ")").replace("FunctionTransformer(functools.partial(pow, 15.5)), ", "")
-        version_of(simple, monkeypatch)
-        assert walk_forward(ModelSpec("mine"), **study).computed == computed
 
 
 def test_no_score_depends_on_what_comes_after_it(study, tmp_path):
