@@ -262,7 +262,7 @@ def test_bad_input_is_named(study):
     with pytest.raises(ParameterError, match="expected a ModelSpec.*\n.*ModelSpec"):
         walk(spec="ridge")
     for splits in (5, "rolling"):
-        with pytest.raises(ParameterError, match="splits=.* expected a WalkForward"):
+        with pytest.raises(ParameterError, match="splits=.* expected a splitter"):
             walk(splits=splits)
     with pytest.raises(ParameterError, match="features are a DataFrame"):
         walk(features=features["f0"])
