@@ -6,6 +6,7 @@ A family file only declares; the estimators of our own stand in ``_estimators`` 
 
 from . import arima, baselines, forest, linear, neural  # noqa: F401  (importing a family registers its models)
 from .context import Context
+from .forecaster import Forecaster
 from .spec import Model, ModelSpec, SizesParam, catalog, model, models
 
-__all__ = ["Context", "Model", "ModelSpec", "SizesParam", "catalog", "model", "models"]
+__all__ = ["Context", "Forecaster", "Model", "ModelSpec", "SizesParam", "catalog", "model", "models"]

@@ -22,7 +22,7 @@ from ._sarimax import CRITERIA, Fit, Orders
 from .context import Context
 
 _STEPS = Param("steps", 1, low=1, high=100_000)
-_LEVEL = Param("level", 0.95, low=0.0, high=1.0)
+_LEVEL = Param("level", 0.95, low=1e-6, high=1 - 1e-9)
 _NAMES = ("p", "d", "q", "P", "D", "Q")
 
 
@@ -187,7 +187,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         _warn(lost, f"{lost} estimations of the schedule (refit={self.refit})")
         return out
 
-    def forecast(self, steps: int = 1, level: float = 0.95) -> np.ndarray:
+    def forecast(self, steps: int = 1, level: float = 0.95, skip: int = 0) -> np.ndarray:
         """Mean and interval of the rows after the training rows.
 
         The interval is that of the model: normal, and as sure of its parameters as if they were known.
@@ -197,7 +197,9 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         steps : int, default 1
             Rows ahead.
         level : float, default 0.95
-            Share of the outcomes that the interval shall hold.
+            Share of the outcomes that the interval shall hold, above 0 and below 1.
+        skip : int, default 0
+            Rows after the last label that are not forecast: those that passed without one.
 
         Returns
         -------
@@ -206,10 +208,15 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         steps, level = _STEPS.check(steps, "forecast"), _LEVEL.check(level, "forecast")
-        return np.stack([self._forecast(j, steps, level) for j in range(len(self.series_))], axis=2)
+        found = [
+            _sarimax.forecast(*each, steps + skip, level) for each in zip(self.series_, self.label_.T, strict=True)
+        ]
+        return np.stack(found, axis=2)[:, skip:]
 
-    def _forecast(self, j: int, steps: int, level: float) -> np.ndarray:
-        return _sarimax.forecast(self.series_[j], self.label_[:, j], steps, level)
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True  # it reads no feature
+        return tags
 
     def diagnostics(self) -> pd.DataFrame:
         """What the residuals say of each model.
@@ -259,7 +266,8 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
                 )
         if self.select not in ("none", *CRITERIA):
             raise ParameterError(
-                f"arima: select={self.select!r} is not a choice", hint=UnknownNameError.of("", self.select, CRITERIA).hint
+                f"arima: select={self.select!r} is not a choice",
+                hint=UnknownNameError.of("", self.select, CRITERIA).hint,
             )
         seasonal = self.P or self.D or self.Q
         return Orders(*(getattr(self, name) for name in _NAMES), self.period if seasonal else 1, constant)
@@ -341,7 +349,9 @@ def _predict_symbol(fit: Fit, y: np.ndarray, end: np.ndarray, rows: np.ndarray, 
         if number:
             seen = np.where(since <= known + number * refit, y, np.nan)[first:]
             wanted = fit.orders if fit.estimated or orders is None else orders
-            again = _sarimax.fit_series(_trimmed(seen), wanted, fit.origin - first, warm=replace(fit, origin=fit.origin - first))
+            again = _sarimax.fit_series(
+                _trimmed(seen), wanted, fit.origin - first, warm=replace(fit, origin=fit.origin - first)
+            )
             lost += again.estimated and not again.converged
             now = replace(again, origin=fit.origin) if again.estimated else fit
         at = block == number

@@ -86,7 +86,9 @@ class Fit:
 
     def criterion(self, name: str) -> float:
         """aic, aicc or bic: comparable among equal differencing only."""
-        return float(getattr(eval_measures, name)(self.loglik, self.labels - self.orders.diffuse, self.orders.parameters))
+        return float(
+            getattr(eval_measures, name)(self.loglik, self.labels - self.orders.diffuse, self.orders.parameters)
+        )
 
 
 class Results(SARIMAXResults):
@@ -184,7 +186,9 @@ def _starts(z: np.ndarray, orders: Orders, origin: int, steps: int) -> list[np.n
     """Where the search for the maximum may start: conditional sums of squares, then no ARMA terms."""
     zero = np.zeros(orders.parameters - 1)
     seasonal_ar, seasonal_ma = orders.P * orders.period, orders.Q * orders.period
-    if steps < 3 * max(orders.q, seasonal_ma) + max(orders.p, seasonal_ar) + 3:  # statsmodels would warn, and give zeros
+    if (
+        steps < 3 * max(orders.q, seasonal_ma) + max(orders.p, seasonal_ar) + 3
+    ):  # statsmodels would warn, and give zeros
         return [zero]
     # Asked of a model that enforces nothing, as one that does would warn where the start is not stationary.
     start = np.asarray(_model(z, orders, origin, concentrate=True, free=True).start_params)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .export import report
-from .figures import TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet
+from .figures import TearSheet, candles, drawdown, equity, folds, forecast_figure, heatmap, lines, tear_sheet
 from .style import template
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "drawdown",
     "equity",
     "folds",
+    "forecast_figure",
     "heatmap",
     "lines",
     "report",

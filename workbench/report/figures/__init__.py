@@ -1,6 +1,7 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
 from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .forecast import forecast_figure
 
 __all__ = [
     "CANDLES",
@@ -10,6 +11,7 @@ __all__ = [
     "drawdown",
     "equity",
     "folds",
+    "forecast_figure",
     "heatmap",
     "lines",
     "tear_sheet",
