@@ -226,9 +226,9 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         DataFrame
             One row a symbol: orders, labels, loglik (of the differenced series), aic, aicc, bic, variance, converged;
             ljung_box (are residuals correlated, over min(10, n/5) lags, or two seasons), jarque_bera (are they
-            normal) and heteroskedasticity (does their variance change from the first to the last third), each a p-value:
-            a small one speaks against the model. NaN where there are too few residuals, and for ljung_box where
-            labels are missing in between.
+            normal) and heteroskedasticity (does their variance change from the first to the last third), each a
+            p-value: a small one speaks against the model. NaN where there are too few residuals, and for ljung_box
+            where labels are missing in between.
         """
         check_is_fitted(self)
         rows = [_diagnosed(fit, self.label_[self.first_ :, j], self.first_) for j, fit in enumerate(self.series_)]

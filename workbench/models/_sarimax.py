@@ -178,8 +178,8 @@ def fit_series(y: np.ndarray, orders: Orders, origin: int = 0, warm: Fit | None 
         return replace(bare(y, orders, origin), converged=False)
     params = np.append(found.params, found.scale * scale**2)
     params[: orders.constant] = params[: orders.constant] * scale + (0.0 if orders.diffuse else centre)
-    loglik = _loglik(y, orders, params, origin)
-    return Fit(orders, params, origin, level, labels, loglik, True, converged)
+    found = loglik(y, orders, params, origin)
+    return Fit(orders, params, origin, level, labels, found, True, converged)
 
 
 def _starts(z: np.ndarray, orders: Orders, origin: int, steps: int) -> list[np.ndarray]:
@@ -220,9 +220,22 @@ def _maximum(model: SARIMAX, starts: list[np.ndarray]):
     return best, False
 
 
-def _loglik(y: np.ndarray, orders: Orders, params: np.ndarray, origin: int) -> float:
+def loglik(y: np.ndarray, orders: Orders, params: np.ndarray, origin: int) -> float:
+    """Of the differences of `y`, given parameters in its unit."""
+    z, params, scale = _scaled(y, orders, params)
+    used = int(np.isfinite(y).sum()) - orders.diffuse
     with np.errstate(all="ignore"):
-        return float(_model(y, orders, origin).loglike(params)) + orders.diffuse * _DENSITY
+        found = float(_model(z, orders, origin).loglike(params))
+    return found + orders.diffuse * _DENSITY - used * math.log(scale)
+
+
+def _scaled(y: np.ndarray, orders: Orders, params: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Series and parameters in units of the deviation: statsmodels takes a variance below 1e-19 for none."""
+    scale = math.sqrt(params[-1])
+    params = params.copy()
+    params[: orders.constant] /= scale
+    params[-1] = 1.0
+    return y / scale, params, scale
 
 
 def bare(y: np.ndarray, orders: Orders, origin: int = 0, like: np.ndarray | None = None) -> Fit:
@@ -243,14 +256,15 @@ def bare(y: np.ndarray, orders: Orders, origin: int = 0, like: np.ndarray | None
     if not steps.size and not orders.diffuse and like is not None:
         steps = like
     mean = float(np.mean(steps)) if steps.size and orders.constant else 0.0
-    alike = steps.size == 0 or np.ptp(steps) <= 1e-12 * max(np.max(np.abs(own), initial=0.0), abs(level))
+    spread = steps if steps.size or like is None else like
+    alike = spread.size == 0 or np.ptp(spread) <= 1e-12 * max(np.max(np.abs(own), initial=0.0), abs(level))
     # a variance of exactly zero can not be divided by
     least = max((1e-9 * abs(level)) ** 2, 1e-100)
-    variance = least if alike else max(float(np.mean((steps - mean) ** 2)), least)
+    variance = least if alike else max(float(np.mean((spread - (mean if steps.size else level)) ** 2)), least)
     slope = mean / orders.period**orders.D if orders.D else mean
     params = np.array([slope, variance] if orders.constant else [variance])
-    loglik = _loglik(y, orders, params, origin) if own.size else math.nan
-    return Fit(orders, params, origin, level, len(own), loglik, False, bool(own.size) and bool(alike))
+    found = loglik(y, orders, params, origin) if own.size else math.nan
+    return Fit(orders, params, origin, level, len(own), found, False, bool(own.size) and bool(alike))
 
 
 def results(fit: Fit, y: np.ndarray, *, cov_type: str = "none"):
@@ -265,12 +279,13 @@ def forecast(fit: Fit, y: np.ndarray, steps: int, level: float) -> np.ndarray:
     """
     future = np.arange(len(y), len(y) + steps) - fit.origin
     exog = _trend(fit.orders, future)[:, np.newaxis] if fit.orders.constant else None
-    filtered = _model(y, fit.orders, fit.origin).filter(fit.params, cov_type="none")
+    z, params, scale = _scaled(y, fit.orders, fit.params)
+    filtered = _model(z, fit.orders, fit.origin).filter(params, cov_type="none")
     if _unresolved(filtered.filter_results, len(y)):
         return np.stack([np.full(steps, fit.level), *np.full((2, steps), np.nan)])
     found = filtered.get_forecast(steps, exog=exog)
     lower, upper = found.conf_int(alpha=1 - level).T
-    return np.stack([found.predicted_mean, lower, upper])
+    return scale * np.stack([found.predicted_mean, lower, upper])
 
 
 def _unresolved(found, row: int) -> bool:
@@ -283,11 +298,12 @@ class Filtered:
     """The states of a series, given `fit`: what is forecast from each row on, for any number of rows ahead."""
 
     def __init__(self, fit: Fit, y: np.ndarray):
-        model = _model(y, fit.orders, fit.origin)
-        model.update(fit.params)
+        z, params, self.scale = _scaled(y, fit.orders, fit.params)
+        model = _model(z, fit.orders, fit.origin)
+        model.update(params)
         with np.errstate(all="ignore"):
             found = model.ssm.filter()
-        self.fit, self.found = fit, found
+        self.found = found
         self.states = found.predicted_state
         self.transition = np.ascontiguousarray(found.transition[:, :, 0])
         self.design = np.ascontiguousarray(found.design[0, :, 0])
@@ -303,7 +319,7 @@ class Filtered:
             if found:
                 state[:] = self.transition @ state
             found.append(float(self.design @ state))
-        return found[ahead - 1]
+        return found[ahead - 1] * self.scale
 
 
 def known_from(y: np.ndarray, end: np.ndarray) -> np.ndarray:

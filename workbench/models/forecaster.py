@@ -180,7 +180,7 @@ def _frame(data) -> tuple[pd.DataFrame, bool]:
     if infinite.any():
         row, column = np.argwhere(infinite)[0]
         raise DataError(
-            f"Forecaster: {frame.columns[column]} at {frame.index[row]} is infinite ({int(infinite.sum())} such values)",
+            f"Forecaster: {frame.columns[column]} at {frame.index[row]} is infinite ({int(infinite.sum())} such)",
             hint="a logarithm of zero, or a division by it? missing is NaN",
         )
     return frame, single
@@ -197,7 +197,7 @@ def _step(index: pd.Index) -> object:
         if (steps == 1).all():
             return index.freq
     elif isinstance(index, pd.DatetimeIndex):
-        step = index.freq or (pd.infer_freq(index) if len(index) > 2 else None)
+        step = index.freq or (pd.DatetimeIndex(index, freq="infer").freq if len(index) > 2 else None)
         if step is not None:
             return step
     elif pd.api.types.is_integer_dtype(index.dtype):
