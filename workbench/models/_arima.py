@@ -133,7 +133,8 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         self.converged_ = np.array([fit.converged for fit in self.series_])
         self.tried_ = tried
         lost = [j for j, fit in enumerate(self.series_) if fit.estimated and not fit.converged]
-        _warn(len(lost), f"{len(lost)} of {len(columns)} symbols, number {', '.join(map(str, lost[:5]))}")
+        which = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+        _warn(len(lost), f"{len(lost)} of {len(columns)} symbols, number {which}; converged_ is False there")
         return self
 
     def predict(self, X, context=None):
@@ -184,7 +185,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         for at, (values, _) in zip((at for at in asked if len(at)), found, strict=True):
             out[at] = values
         lost = sum(lost for _, lost in found)
-        _warn(lost, f"{lost} estimations of the schedule (refit={self.refit})")
+        _warn(lost, f"{lost} estimations of the schedule (refit={self.refit}); the parameters before stay")
         return out
 
     def forecast(self, steps: int = 1, level: float = 0.95, skip: int = 0) -> np.ndarray:
@@ -353,7 +354,7 @@ def _predict_symbol(fit: Fit, y: np.ndarray, end: np.ndarray, rows: np.ndarray, 
                 _trimmed(seen), wanted, fit.origin - first, warm=replace(fit, origin=fit.origin - first)
             )
             lost += again.estimated and not again.converged
-            now = replace(again, origin=fit.origin) if again.estimated else fit
+            now = replace(again, origin=fit.origin) if again.estimated and again.converged else fit
         at = block == number
         out[at] = _sarimax.predict_rows(now, y, end, rows[at])
     return out, lost
@@ -388,7 +389,7 @@ def _diagnosed(fit: Fit, y: np.ndarray, first: int) -> dict:
 def _warn(lost: int, which: str) -> None:
     if lost:
         warnings.warn(
-            f"arima: the maximum of the likelihood was not found for {which}; converged_ says so",
+            f"arima: the maximum of the likelihood was not found for {which}",
             ConvergenceWarning,
             stacklevel=3,
         )

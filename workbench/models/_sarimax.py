@@ -7,8 +7,10 @@ returns of 0.01 and price levels of 10,000, and an optimiser that works in one u
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -67,9 +69,11 @@ class Fit:
     loglik : float
         Of the differenced series, as Stata and R report it.
     estimated : bool
-        False where there were too few labels, or all alike: then it has no ARMA terms.
+        False where there were too few labels, or all alike: then it has no ARMA terms. Nor has it any where the
+        estimation broke down (True, and not converged).
     converged : bool
-        Whether the maximum of the likelihood was found.
+        Whether the search ended at a maximum of the likelihood. With more terms than the series bears out there are
+        several, and it may be a lower one.
     search : str
         Who chose the orders: "none", "grid" or "statsforecast".
     """
@@ -172,37 +176,36 @@ def fit_series(y: np.ndarray, orders: Orders, origin: int = 0, warm: Fit | None 
     if warm is not None and warm.orders == orders:
         start = warm.params[:-1].copy()
         start[: orders.constant] = (start[: orders.constant] - (0.0 if orders.diffuse else centre)) / scale
-        starts.insert(0, start)
+        starts = itertools.chain([start], starts)
     found, converged = _maximum(model, starts)
     if found is None:
-        return replace(bare(y, orders, origin), converged=False)
+        return replace(bare(y, orders, origin), estimated=True, converged=False)
     params = np.append(found.params, found.scale * scale**2)
     params[: orders.constant] = params[: orders.constant] * scale + (0.0 if orders.diffuse else centre)
     found = loglik(y, orders, params, origin)
     return Fit(orders, params, origin, level, labels, found, True, converged)
 
 
-def _starts(z: np.ndarray, orders: Orders, origin: int, steps: int) -> list[np.ndarray]:
+def _starts(z: np.ndarray, orders: Orders, origin: int, steps: int) -> Iterator[np.ndarray]:
     """Where the search for the maximum may start: conditional sums of squares, then no ARMA terms."""
-    zero = np.zeros(orders.parameters - 1)
     seasonal_ar, seasonal_ma = orders.P * orders.period, orders.Q * orders.period
-    if (
-        steps < 3 * max(orders.q, seasonal_ma) + max(orders.p, seasonal_ar) + 3
-    ):  # statsmodels would warn, and give zeros
-        return [zero]
-    # Asked of a model that enforces nothing, as one that does would warn where the start is not stationary.
-    start = np.asarray(_model(z, orders, origin, concentrate=True, free=True).start_params)
-    at = int(orders.constant)
-    for length, sign in ((orders.p, -1), (orders.q, 1), (orders.P, -1), (orders.Q, 1)):
-        if length and not is_invertible(np.r_[1, sign * start[at : at + length]]):
-            start[at : at + length] = 0.0
-        at += length
-    return [start, zero] if np.isfinite(start).all() else [zero]
+    # with fewer statsmodels would warn, and give zeros
+    if steps >= 3 * max(orders.q, seasonal_ma) + max(orders.p, seasonal_ar) + 3:
+        # Asked of a model that enforces nothing, as one that does would warn where the start is not stationary.
+        start = np.asarray(_model(z, orders, origin, concentrate=True, free=True).start_params)
+        at = int(orders.constant)
+        for length, sign in ((orders.p, -1), (orders.q, 1), (orders.P, -1), (orders.Q, 1)):
+            if length and not is_invertible(np.r_[1, sign * start[at : at + length]]):
+                start[at : at + length] = 0.0
+            at += length
+        if np.isfinite(start).all():
+            yield start
+    yield np.zeros(orders.parameters - 1)
 
 
-def _maximum(model: SARIMAX, starts: list[np.ndarray]):
+def _maximum(model: SARIMAX, starts: Iterable[np.ndarray]):
     """statsmodels' results at the highest likelihood found, and whether the search ended; None where none is finite."""
-    if not len(starts[0]):
+    if not model.k_params:
         return model.filter(np.empty(0), cov_type="none"), True
     best = None
     for start in starts:
