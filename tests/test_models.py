@@ -21,7 +21,7 @@ from workbench.errors import Cancelled, DataError, ParameterError, RegistrationE
 from workbench.models import ModelSpec, SizesParam, catalog, model, models
 from workbench.registry import Param
 
-NAMES = ["zero", "last_value", "ridge", "random_forest", "mlp"]
+NAMES = ["zero", "last_value", "ridge", "random_forest", "mlp", "arima"]
 
 # Small enough for a hundred fits, strong enough for scikit-learn's check that R2 > 0.5 on its toy regression.
 QUICK = {

@@ -74,6 +74,8 @@ def fit_fold(
     begun = time.perf_counter()
     with checkpoint(check):
         result = scored(fitted(estimator, table, train), table, test)
+    if hasattr(estimator, "converged_"):
+        result["converged"] = np.atleast_1d(estimator.converged_)
     return result, time.perf_counter() - begun
 
 

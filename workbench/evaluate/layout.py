@@ -210,6 +210,8 @@ class Layout:
         found = taken(self.table.y, test)
         if "chance" in result:
             values |= {name: of(result["chance"], result["classes"], found) for name, of in CLASS_MEASURES.items()}
+        if "converged" in result:
+            values["converged"] = float(np.mean(result["converged"]))
         dropped = self.sampled(fold.purged | fold.embargoed)
         return {
             "train_rows": [int(self.row[train[0, 0]]), int(self.row[train[-1, 1] - 1])],

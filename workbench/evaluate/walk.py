@@ -49,8 +49,8 @@ class Walk:
         test a row several times (`CombinatorialPurged`), one field a path: ``path_1`` and so on; see `path`.
     folds : DataFrame
         One row a fold: the dates of the training samples and of the test, the samples trained on, purged (for
-        their label's span, or by the embargo) and scored (with a score and a label), the four measures, and
-        the seconds that it took.
+        their label's span, or by the embargo) and scored (with a score and a label), the four measures, of an
+        iterative model the share of its fits that ``converged``, and the seconds that it took.
     paths : DataFrame
         One row a path: the four measures over all its tests together. A walk has one path.
     overall : Series
@@ -95,7 +95,9 @@ class Walk:
         del overall["samples"]  # the folds' samples are those trained on
         table = pd.concat([table.astype(object), pd.DataFrame([overall], index=[""], dtype=object)])
         table = table[list(self.folds.columns)].drop(columns="seconds")
-        measured = {name: lambda x: "" if pd.isna(x) else f"{x:.4f}" for name in (*MEASURES, *CLASS_MEASURES)}
+        measured = {name: lambda x: "" if pd.isna(x) else f"{x:.4f}" for name in (*MEASURES, *CLASS_MEASURES)} | {
+            "converged": "{:.0%}".format
+        }
         body = table.to_html(formatters=measured, na_rep="", border=0)
         return (
             f"<div><b>{html.escape(title(self.spec))}</b> on {html.escape(self.label)}, walk-forward; "
@@ -245,7 +247,7 @@ def _read(spec: ModelSpec, layout: Layout, cells: list[Cell], trials: int, compu
     names = ["score"] if len(paths) == 1 else [f"path_{number}" for number in range(1, len(paths) + 1)]
     scores = layout.features.like(np.stack(planes), names)
     time = layout.label.time
-    measures = [name for name in (*MEASURES, *CLASS_MEASURES) if name in cells[0].outcome]
+    measures = [name for name in (*MEASURES, *CLASS_MEASURES, "converged") if name in cells[0].outcome]
     rows = []
     for number, cell in enumerate(cells, start=1):
         found = cell.outcome

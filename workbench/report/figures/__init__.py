@@ -1,6 +1,7 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
 from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .forecast import forecast
 from .models import coefficients, dependence, importance, parallel, surface
 from .splits import splits
 
@@ -14,6 +15,7 @@ __all__ = [
     "drawdown",
     "equity",
     "folds",
+    "forecast",
     "heatmap",
     "importance",
     "lines",
