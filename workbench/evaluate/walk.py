@@ -95,7 +95,8 @@ class Walk:
         del overall["samples"]  # the folds' samples are those trained on
         table = pd.concat([table.astype(object), pd.DataFrame([overall], index=[""], dtype=object)])
         table = table[list(self.folds.columns)].drop(columns="seconds")
-        measured = {name: lambda x: "" if pd.isna(x) else f"{x:.4f}" for name in (*MEASURES, *CLASS_MEASURES)} | {
+        forms = dict.fromkeys((*MEASURES, *CLASS_MEASURES), "{:.4f}") | {"converged": "{:.0%}"}
+        measured = {name: lambda x, f=form: "" if pd.isna(x) else f.format(x) for name, form in forms.items()}
             "converged": "{:.0%}".format
         }
         body = table.to_html(formatters=measured, na_rep="", border=0)
