@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .export import report
-from .figures import TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet
+from .figures import TearSheet, candles, drawdown, equity, folds, heatmap, lines, loss_curve, tear_sheet
 from .style import template
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "folds",
     "heatmap",
     "lines",
+    "loss_curve",
     "report",
     "tear_sheet",
     "template",
