@@ -307,6 +307,7 @@ class Network(RegressorMixin, BaseEstimator):
             optimizer=torch.optim.AdamW,
             lr=self.lr,
             optimizer__weight_decay=self.weight_decay,
+            optimizer__fused=True,
             max_epochs=self.epochs,
             batch_size=self.batch_size,
             iterator_train=Batches,

@@ -38,8 +38,6 @@ def loss_curve(estimator: object, *, title: str = "Loss by epoch", log: bool = F
         )
     frame = _table(estimator, "loss_curve", "losses_")
     figure = lines(frame, title=title, y="mean squared error (standardised)", log=log)
-    if len(frame) == 1:
-        figure.update_traces(mode="markers")
     best = getattr(estimator, "best_epoch_", None)
     if best is not None:
         mark = {"text": f"kept: epoch {best}", "showarrow": False, "yanchor": "bottom"}
