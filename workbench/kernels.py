@@ -92,12 +92,18 @@ _checkpoint: ContextVar[Callable[[], None] | None] = ContextVar("checkpoint", de
 
 @contextmanager
 def checkpoint(check: Callable[[], None] | None) -> Iterator[None]:
-    """Within this block, running kernels call `check` every few milliseconds; it stops them by raising."""
+    """Within this block, running kernels and training networks call `check` often; it stops them by raising."""
     token = _checkpoint.set(check)
     try:
         yield
     finally:
         _checkpoint.reset(token)
+
+
+def poll() -> None:
+    """Call the check of the `checkpoint` block around, if there is one: so other long loops stop by it too."""
+    if (check := _checkpoint.get()) is not None:
+        check()
 
 
 class Verbs:
@@ -222,8 +228,7 @@ def run(sentence: Callable, verbs: Verbs, inputs: Sequence[np.ndarray], outs: Se
     start = 0
     with np.errstate(all="ignore"):
         while start < rows:
-            if (check := _checkpoint.get()) is not None:
-                check()
+            poll()
             if narrow and start:
                 start = _in_lanes(sentence, verbs, inputs, outs, start)
             stop = min(rows, start + max(1, (LONG if verbs.is_bare and start else CHUNK) // max(columns, 1)))
@@ -259,8 +264,7 @@ def _in_lanes(
         if length < max(before, 1):
             break
         stop = start + lanes * length
-        if (check := _checkpoint.get()) is not None:
-            check()
+        poll()
         if not planes or len(planes[0]) != before + length:
             wide._direct.clear()
             shape = (before + length, lanes * columns)

@@ -97,8 +97,6 @@ class Walk:
         table = table[list(self.folds.columns)].drop(columns="seconds")
         forms = dict.fromkeys((*MEASURES, *CLASS_MEASURES), "{:.4f}") | {"converged": "{:.0%}"}
         measured = {name: lambda x, f=form: "" if pd.isna(x) else f.format(x) for name, form in forms.items()}
-            "converged": "{:.0%}".format
-        }
         body = table.to_html(formatters=measured, na_rep="", border=0)
         return (
             f"<div><b>{html.escape(title(self.spec))}</b> on {html.escape(self.label)}, walk-forward; "

@@ -5,8 +5,10 @@ from __future__ import annotations
 import joblib
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.ensemble import RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.utils.validation import check_is_fitted, validate_data
+
+from ..errors import DataError
 
 
 class LastValue(RegressorMixin, BaseEstimator):
@@ -53,3 +55,30 @@ class Forest(RandomForestRegressor):
         # Parallel trees are summed as they finish, so the last bit would differ from run to run.
         with joblib.parallel_config(n_jobs=1):
             return super().predict(X)
+
+
+class _TwoClasses:
+    """A classifier that refuses targets of one class: there is nothing to tell apart."""
+
+    def fit(self, X, y, sample_weight=None):
+        """As scikit-learn's; DataError where `y` holds one class only."""
+        super().fit(X, y, sample_weight=sample_weight)
+        if len(self.classes_) < 2:
+            raise DataError(
+                f"{type(self).__name__}: all targets are of one class, {self.classes_[0]}, expected two at least",
+                hint="train on more rows, or take a label that varies",
+            )
+        return self
+
+
+class ForestClassifier(_TwoClasses, RandomForestClassifier):
+    """scikit-learn's random forest, with probabilities that do not depend on the number of workers."""
+
+    def predict_proba(self, X):
+        """As RandomForestClassifier.predict_proba: ndarray of shape (n_samples, n_classes)."""
+        with joblib.parallel_config(n_jobs=1):  # as in Forest.predict
+            return super().predict_proba(X)
+
+
+class BoostingClassifier(_TwoClasses, HistGradientBoostingClassifier):
+    """scikit-learn's gradient boosting on histograms."""

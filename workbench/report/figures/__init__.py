@@ -4,6 +4,7 @@ from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, 
 from .forecast import forecast
 from .models import coefficients, dependence, importance, parallel, surface
 from .splits import splits
+from .training import loss_curve
 
 __all__ = [
     "CANDLES",
@@ -19,6 +20,7 @@ __all__ = [
     "heatmap",
     "importance",
     "lines",
+    "loss_curve",
     "parallel",
     "splits",
     "surface",
