@@ -9,9 +9,10 @@ import pandas as pd
 from scipy import stats
 from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..errors import DataError
+from ._estimators import checked_weight
 
 _EPS = np.finfo(float).eps
 _DIAGNOSED = 20  # samples that the tests of the residuals in the full table ask for
@@ -147,12 +148,9 @@ class LeastSquares(RegressorMixin, BaseEstimator):
         X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
         y = y.astype(np.float64, copy=False)
         row = np.arange(len(X)) if context is None else context.row
-        weight = None
-        if sample_weight is not None:
-            weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = checked_weight(sample_weight, X)
+        if weight is not None:
             used = weight > 0
-            if not used.any():
-                raise DataError("every sample has weight 0, expected some to learn from")
             X, y, row, weight = X[used], y[used], row[used], weight[used]
         solution = _Solution(X, y, weight, self.intercept)
         self.coef_, self.intercept_ = solution.coef, solution.intercept if self.intercept else 0.0
@@ -213,7 +211,7 @@ class LeastSquares(RegressorMixin, BaseEstimator):
         exact = self.rss_ <= (1e-12) ** 2 * float(results.model.wendog @ results.model.wendog)
         self._table = results.summary(xname=self.names_, slim=n < _DIAGNOSED or exact)
 
-    def predict(self, X):
+    def predict(self, X, context=None):
         """``X @ coef_ + intercept_``: ndarray of shape (n_samples,)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
