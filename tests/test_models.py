@@ -21,10 +21,11 @@ from workbench.errors import Cancelled, DataError, ParameterError, RegistrationE
 from workbench.models import ModelSpec, SizesParam, catalog, model, models
 from workbench.registry import Param
 
-NAMES = ["zero", "mean", "last_value", "ridge", "ols", "lasso", "elastic_net", "logistic", "random_forest", "mlp"]
+NAMES = ["zero", "mean", "last_value", "ridge", "ols", "lasso", "elastic_net", "logistic", "nonlinear", "splines", "random_forest", "mlp"]
 
 # Small enough for a hundred fits, strong enough for scikit-learn's check that R2 > 0.5 on its toy regression.
 QUICK = {
+    "nonlinear": {"feature": 0, "starts": 2},
     "random_forest": {"n_estimators": 10, "min_samples_leaf": 1, "max_features": 1.0},
     "mlp": {"hidden": (16,), "lr": 0.02, "epochs": 12, "batch_size": 16},
 }
@@ -66,7 +67,7 @@ def run_python(code: str, **env: str) -> str:
 def drawn_param(param: Param):
     """A strategy of the valid values of one declared parameter."""
     if param.choices:
-        values = st.sampled_from(param.choices)
+        values = st.sampled_from(tuple(param.choices))
     elif isinstance(param, SizesParam):
         values = st.lists(st.integers(param.low, param.high), min_size=1, max_size=param.longest)
     elif param.kind is int:
