@@ -4,9 +4,23 @@ A family file only declares; the estimators of our own stand in ``_estimators`` 
 ``_networks`` (torch), which are imported when a spec is built and not before.
 """
 
-from . import baselines, curves, forest, linear, neural  # noqa: F401  (importing a family registers its models)
+from . import baselines, factors, forest, linear, neural, nonlinear  # noqa: F401  (importing a family registers its models)
 from .context import Context
-from .curves import Curve, curve
+from .factors import Loadings, factor_loadings
+from .nonlinear import Curve, curve, curves
 from .spec import Model, ModelSpec, SizesParam, catalog, model, models
 
-__all__ = ["Context", "Curve", "Model", "ModelSpec", "SizesParam", "catalog", "curve", "model", "models"]
+__all__ = [
+    "Context",
+    "Curve",
+    "Loadings",
+    "Model",
+    "ModelSpec",
+    "SizesParam",
+    "catalog",
+    "curve",
+    "curves",
+    "factor_loadings",
+    "model",
+    "models",
+]

@@ -197,10 +197,12 @@ class LeastSquares(RegressorMixin, BaseEstimator):
         if self.cov != "HAC":
             return self.cov, {}
         time = row - row.min()
-        lags = newey_west_lags(int(time.max()) + 1) if self.lags is None else self.lags
-        # for one sample a row this is Newey and West's; rows without a sample count as a sum of 0
-        options = {"time": time, "maxlags": min(lags, int(time.max())), "use_correction": False}
-        return "hac-groupsum", {**options, "df_correction": False}
+        last = int(time.max())
+        lags = min(newey_west_lags(last + 1) if self.lags is None else self.lags, last)
+        if len(time) == last + 1 and (time == np.arange(last + 1)).all():
+            return "HAC", {"maxlags": lags, "use_correction": False}
+        # Newey and West's on the sums over each row (Driscoll and Kraay's); a row without a sample counts as 0
+        return "hac-groupsum", {"time": time, "maxlags": lags, "use_correction": False, "df_correction": False}
 
     def _tabulate(self, results, solution: _Solution, n: int) -> None:
         """Keep the table as statsmodels writes it, or why there is none."""

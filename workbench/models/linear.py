@@ -41,7 +41,9 @@ def ridge(params, seed):
     params=(
         Param("intercept", True, doc="Whether there is a constant term."),
         Param("cov", "nonrobust", choices=("nonrobust", "HC1", "HAC"), doc="Covariance of the estimates."),
-        Param("lags", None, low=0, high=10_000, optional=True, kind=int, doc="Of HAC, rows; None: by the number of rows."),
+        Param(
+            "lags", None, low=0, high=10_000, optional=True, kind=int, doc="Of HAC, rows; None: by the number of rows."
+        ),
     ),
 )
 def ols(params, seed):

@@ -24,7 +24,7 @@ from ..registry import Param, Registry
 from .spec import model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Curve:
     """A registered curve.
 
@@ -49,6 +49,19 @@ class Curve:
     start: tuple[float, ...] | Callable
     inputs: int
     summary: str
+
+    def __repr__(self) -> str:
+        return f"Curve({self.name!r})"
+
+    def __reduce__(self):
+        # the package's own are looked up by name; a notebook's travel with their function to other processes
+        if self.function.__module__ == __name__:
+            return _registered, (self.name,)
+        return Curve, (self.name, self.parameters, self.function, self.start, self.inputs, self.summary)
+
+
+def _registered(name: str) -> Curve:
+    return curves[name]
 
 
 curves: Registry[Curve] = Registry("curve")
@@ -81,9 +94,7 @@ class NumbersParam(Param):
             raise ParameterError(
                 f"{owner}: {self.name}={value!r} is not a tuple of numbers", hint=f"{self.name}=(1.0, 0.5), or None"
             )
-        return tuple(
-            Param(f"{self.name}[{i}]", 0.0, -1e300, 1e300).check(v, owner) for i, v in enumerate(value)
-        )
+        return tuple(Param(f"{self.name}[{i}]", 0.0, -1e300, 1e300).check(v, owner) for i, v in enumerate(value))
 
 
 def curve(name: str, *, start: Sequence[float] | Callable, inputs: int = 1) -> Callable:
@@ -230,7 +241,9 @@ def _nelson_siegel_columns(x, tau):
 
 @curve(
     "nelson_siegel",
-    start=_guessed(_nelson_siegel_columns, lambda x: [np.multiply((0.05, 0.1, 0.2, 0.4, 0.8), np.max(np.abs(x)) or 1.0)]),
+    start=_guessed(
+        _nelson_siegel_columns, lambda x: [np.multiply((0.05, 0.1, 0.2, 0.4, 0.8), np.max(np.abs(x)) or 1.0)]
+    ),
 )
 def nelson_siegel(x, level, slope, curvature, tau):
     """The yield curve of Nelson and Siegel, 1987: `x` and `tau` in years, the others in units of the yield."""
@@ -265,7 +278,7 @@ def nonlinear(params, seed):
 
     Source: Levenberg, 1944; Marquardt, 1963; Bates and Watts, 1988 (the test of convergence).
     """
-    from ._curves import CurveRegressor
+    from ._nonlinear import CurveRegressor
 
     return CurveRegressor(**{**params, "curve": curves[params["curve"]]}, random_state=seed)
 
@@ -287,6 +300,6 @@ def splines(params, seed):
 
     Source: Eilers and Marx, 1996, Flexible Smoothing with B-splines and Penalties.
     """
-    from ._curves import SplineRegressor
+    from ._nonlinear import SplineRegressor
 
     return SplineRegressor(**params)

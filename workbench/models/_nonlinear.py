@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..errors import DataError, ParameterError, WorkbenchError
 from ._estimators import checked_weight
 from ._regression import interval_table
-from .curves import Curve
+from .nonlinear import Curve
 
 _EPS = np.finfo(float).eps
 _STEP = _EPS ** (1 / 3)  # of a central difference, relative
@@ -342,8 +342,10 @@ def _knots(x: np.ndarray, weight: np.ndarray | None, count: int) -> np.ndarray:
     knots = np.quantile(used, np.linspace(0, 1, count), weights=weight, method="inverted_cdf")
     span = knots[-1] - knots[0]
     if span <= 1e-12 * np.max(np.abs(knots)):  # a constant: any knots around it will do
-        return np.linspace(knots[0] - 1, knots[0] + 1, count) if abs(knots[0]) < 1e12 else knots[0] * (
-            1 + np.linspace(-0.5, 0.5, count) * np.sign(knots[0])
+        return (
+            np.linspace(knots[0] - 1, knots[0] + 1, count)
+            if abs(knots[0]) < 1e12
+            else knots[0] * (1 + np.linspace(-0.5, 0.5, count) * np.sign(knots[0]))
         )
     if (np.diff(knots) <= 1e-9 * span).any():
         return np.linspace(knots[0], knots[-1], count)
