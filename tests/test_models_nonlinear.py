@@ -402,3 +402,14 @@ def test_an_edited_curve_is_another_model_and_travels_to_other_processes(registe
         np.testing.assert_allclose(again.parameters_, 1 / float(factor))
     assert versions[0] != versions[1] == versions[2]
     assert pickle.loads(pickle.dumps(curves["tanh"])) is curves["tanh"]
+
+
+def test_a_search_that_overflows_goes_on_without_a_warning():
+    x = np.linspace(0, 10, 30)
+    made = Curve("steep", ("a", "b"), lambda x, a, b: a * np.exp(b * x), (1.0, 60.0), 1, "x")
+    fitted = ModelSpec("nonlinear").build().set_params(curve=made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fitted.fit(x[:, None], 2 * np.exp(-0.3 * x))
+    assert not fitted.converged_ or fitted.rss_ < 1e-12

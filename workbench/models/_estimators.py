@@ -172,10 +172,7 @@ class StandardisedClassifier(ClassifierMixin, BaseEstimator):
 
 
 def checked_weight(sample_weight, X) -> np.ndarray | None:
-    """`sample_weight` as a float64 array, one 0 or more for each sample of `X`; None stays None."""
+    """`sample_weight` as a float64 array, one 0 or more for each sample of `X`, not all 0; None stays None."""
     if sample_weight is None:
         return None
-    weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-    if not weight.any():
-        raise DataError("every sample has weight 0, expected some to learn from")
-    return weight
+    return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)

@@ -51,7 +51,7 @@ class _Problem:
 
     def residual(self, parameters: np.ndarray) -> np.ndarray:
         found = self.root * (self.value(parameters) - self.y)
-        return np.where(np.isfinite(found), found, _FAR)
+        return np.where(np.abs(found) < _FAR, found, _FAR)  # a NaN is not below
 
     def jacobian(self, parameters: np.ndarray, size: np.ndarray) -> np.ndarray:
         """Central differences (n, k), by steps relative to each parameter, or to `size` where that is near 0."""
@@ -68,20 +68,21 @@ class _Problem:
     def run(self, start: np.ndarray, evaluations: int) -> _Run:
         """Levenberg and Marquardt's search, in units of the start."""
         size = _sizes(start)
-        found = least_squares(
-            lambda u: self.residual(u * size),
-            start / size,
-            lambda u: self.jacobian(u * size, size) * size,
-            method="lm",
-            x_scale="jac",
-            ftol=_EPS,
-            xtol=_EPS,
-            gtol=_EPS,
-            max_nfev=evaluations,
-        )
-        parameters = found.x * size
-        residual = self.residual(parameters)
-        return _Run(parameters, float(residual @ residual), found.status > 0)
+        with np.errstate(all="ignore"):  # what is far off may overflow; it is taken back
+            found = least_squares(
+                lambda u: self.residual(u * size),
+                start / size,
+                lambda u: self.jacobian(u * size, size) * size,
+                method="lm",
+                x_scale="jac",
+                ftol=_EPS,
+                xtol=_EPS,
+                gtol=_EPS,
+                max_nfev=evaluations,
+            )
+            parameters = found.x * size
+            residual = self.residual(parameters)
+            return _Run(parameters, float(residual @ residual), found.status > 0)
 
     def doubt(self, run: _Run, size: np.ndarray) -> str:
         """What speaks against a run's end being a minimum; empty if nothing does."""
@@ -267,10 +268,11 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         polished = problem.run(best.parameters, self.max_evaluations)
         if polished.rss <= best.rss * (1 + _TIE) + floor:
             best = polished
-        doubt = problem.doubt(best, size)
+        with np.errstate(all="ignore"):
+            doubt = problem.doubt(best, size)
         if not doubt and tied[0] is not runs[0] and len(tied) < 2:
             doubt = f"of {len(runs)} starts one came to the lowest point, and that is not the one given"
-        ended = f"{len(tied)} of {len(runs)} starts came to the lowest point"
+        ended = f"{len(tied)} of {len(runs)} starts came to the lowest point" if self.starts else "no other start tried"
         return best, not doubt, doubt or ended
 
     def _keep(self, problem: _Problem, run: _Run, size: np.ndarray) -> None:
