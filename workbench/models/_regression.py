@@ -56,8 +56,7 @@ class _Solution:
             center = _mean(X, root**2, total)
             mean_y, Z = float(_mean(y[:, np.newaxis], root**2, total)[0]), X - center
         scale = np.sqrt(root**2 @ Z**2 / total)
-        self.constant = scale <= 4 * _EPS * np.abs(center)  # what is left of it is rounding
-        scale[self.constant] = 0.0
+        scale[scale <= 4 * _EPS * np.abs(center)] = 0.0  # of a constant feature only rounding is left
         inverse = np.divide(1.0, scale, out=np.zeros(p), where=scale > 0)
         Z = root[:, np.newaxis] * (Z * inverse)
         target = root * (y - mean_y)
@@ -76,8 +75,10 @@ class _Solution:
         triangle = R * scale
         if intercept:
             self.pinv = np.vstack([root / total - center @ self.pinv, self.pinv])
-            # without a weight on a constant feature, the intercept is known
-            self.estimable = np.r_[not (unseen & ~self.constant).any(), self.estimable]
+            # a direction that can't be seen takes the constant along, unless it leaves the mean where it is
+            moved = np.abs(null @ (inverse * center)).max(initial=0)
+            known = moved <= _NOT_IDENTIFIED * np.linalg.norm(inverse * center)
+            self.estimable = np.r_[known, self.estimable]
             first = math.sqrt(total) * np.r_[1.0, center]
             triangle = np.vstack([first, np.column_stack([np.zeros(len(R)), triangle])])
         self.singular = np.linalg.svd(triangle, compute_uv=False)  # of the design as it stands

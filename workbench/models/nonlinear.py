@@ -272,9 +272,10 @@ def nonlinear(params, seed):
     `converged_` is True only where the gradient vanishes to 1e-5 of a standard error, every parameter moves the curve,
     the parameters can be told apart, and no other start came lower, unless two found the same lowest point;
     otherwise `message_` says what is wrong, and `fit` warns (ConvergenceWarning). No method can prove that a minimum is
-    the lowest one: the worse the start and the more the parameters, the more `starts` it takes. Standard errors are those of the linearised curve. The curve reads the features from number
-    `feature` on; with None, their number must be what it reads. A curve that raises, or gives anything but finite
-    numbers at the start, is a DataError that names the parameters tried. NaN or infinite input is a ValueError.
+    the lowest one: the worse the start and the more the parameters, the more `starts` it takes. Standard errors are
+    those of the linearised curve. The curve reads the features from number `feature` on; with None, their number must
+    be what it reads. A curve that raises, or gives anything but finite numbers at the start, is a DataError that names
+    the parameters tried. NaN or infinite input is a ValueError.
 
     Source: Levenberg, 1944; Marquardt, 1963; Bates and Watts, 1988 (the test of convergence).
     """
