@@ -17,7 +17,7 @@ from sklearn import metrics
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from studies import signs, small_files, weighed
+from studies import panels, signs, small_files, weighed
 from test_models import QUICK
 
 from workbench.compute import CancelToken
