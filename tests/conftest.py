@@ -48,8 +48,11 @@ def study(ledger, tmp_path, monkeypatch):
 
 @pytest.fixture
 def registry(monkeypatch):
-    """The registered models, as one may add to them for a test."""
+    """The registered models and the toys among the studies; one may add to them for a test."""
+    from studies import register_toys
+
     from workbench.models import models
 
     monkeypatch.setattr(models, "_things", dict(models._things))
+    register_toys()
     return models

@@ -20,18 +20,21 @@ SPACES = {
 }
 
 
-def main(ledger: str, how: str, sampler: str):
-    spec = ModelSpec("random_forest", seed=3)
-    spec.build()  # imports scikit-learn, so that what comes after this line is the sweep itself
-    print("begun", flush=True)
+def swept(ledger: str, how: str, sampler: str, progress=None) -> dict:
+    """What the sweep gives, in JSON's terms and to the bit, without what depends on the clock."""
     found = sweep(
-        spec, SPACES[sampler], *panels(rows=400, symbols=6), sampler=sampler, ledger=ledger, how=how, workers=2,
+        ModelSpec("random_forest", seed=3), SPACES[sampler], *panels(rows=400, symbols=6), sampler=sampler,
         settings=None if sampler == "grid" else SETTINGS, splits=WalkForward(folds=FOLDS), seed=1,
-        progress=lambda done, total, name: print(done, total, name, flush=True),
+        ledger=ledger, how=how, workers=2, progress=progress,
     )  # fmt: skip
-    table = found.table.drop(columns="seconds").astype(object)
-    print(json.dumps({"table": repr(table.values.tolist()),
-                      "specs": [spec.to_json() for spec in found.specs], "computed": found.computed}))  # fmt: skip
+    table = repr(found.table.drop(columns="seconds").astype(object).to_numpy().tolist())
+    return {"table": table, "specs": [spec.to_json() for spec in found.specs], "computed": found.computed}
+
+
+def main(ledger: str, how: str, sampler: str):
+    ModelSpec("random_forest").build()  # imports scikit-learn, so that what comes after this line is the sweep itself
+    print("begun", flush=True)
+    print(json.dumps(swept(ledger, how, sampler, lambda done, total, name: print(done, total, name, flush=True))))
 
 
 if __name__ == "__main__":

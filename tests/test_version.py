@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,16 @@ def test_a_model_of_the_package_has_one_version(name):
     code += "spec = ModelSpec(sys.argv[1])\nprint(code_version(spec, spec.build()))"
     there = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=True).stdout
     assert there.strip() == version_module.code_version(spec, spec.build())
+
+
+def test_to_pickle_an_estimator_is_no_edit(monkeypatch):
+    """As processes do: what pickle notes on a class is no code of it."""
+    before = version_of(DEFINITION, monkeypatch)
+    estimator = ModelSpec("mine").build()
+    for step in (estimator, *(step for _, step in estimator.steps)):
+        copyreg._slotnames(type(step))
+    assert "__slotnames__" in vars(type(estimator.steps[-1][1]))
+    assert version_module.code_version(ModelSpec("mine"), ModelSpec("mine").build()) == before
 
 
 def test_an_edited_cell_is_never_answered_with_old_scores(study, monkeypatch):

@@ -19,7 +19,12 @@ from sklearn.ensemble import RandomForestRegressor
 from studies import by_scipy, panels
 
 from workbench.compute import CancelToken
-from workbench.errors import Cancelled, DataError, ParameterError, TaskError
+from workbench.errors import (
+    Cancelled,
+    DataError,
+    ParameterError,
+    TaskError,
+)
 from workbench.evaluate import WalkForward, compare, hit_rate, r2_oos, walk_forward
 from workbench.evaluate import version as version_module
 from workbench.ledger import Ledger

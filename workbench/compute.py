@@ -10,6 +10,7 @@ tasks are run, and serial, threads and processes give the same bits.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import sys
@@ -218,7 +219,8 @@ class _Nowhere:
 
 def _attempt_away(home, index, call, args):
     """Run one task in a worker process that the process `home` started; what it gives has to pickle."""
-    if os.getpid() != home and os.getppid() == home:
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid == home:  # not asked of the system: it may have ended by now
         _follow(home)
     outcome = _attempt(index, call, args)
     try:

@@ -238,7 +238,9 @@ def _values(spec: ModelSpec, name: str, values: object) -> list | tuple:
         if not low < high:
             raise ParameterError(f"sweep: the range {values!r} of {name} is empty", hint="(low, high), low below high")
         return low, high
-    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or not len(values):
+    if isinstance(values, np.ndarray) and values.ndim:
+        values = list(values)
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
         raise ParameterError(
             f"sweep: {name} is to be {values!r}, expected a list of values, (low, high) or ...",
             hint=f"{name!r}: [{param.default!r}]",

@@ -86,16 +86,17 @@ class Table:
 
     @contextmanager
     def lent(self) -> Iterator[LentTable]:
-        """A stand-in for the table that pickles by reference, for as long as the block lasts."""
-        with lent({field.name: getattr(self, field.name) for field in fields(self)}) as ref:
-            yield LentTable(ref)
+        """The table such that it pickles by reference, for as long as the block lasts."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(Table)}
+        with lent(arrays) as ref:
+            yield LentTable(**arrays, ref=ref)
 
 
-class LentTable:
-    """A table in a file; where it is unpickled, the table that it stands for."""
+@dataclass(frozen=True, eq=False)
+class LentTable(Table):
+    """A table that lies in a file as well: another process maps it instead of being sent it."""
 
-    def __init__(self, ref: Ref):
-        self.ref = ref
+    ref: Ref
 
     def __reduce__(self):
         return _open, (self.ref,)
