@@ -7,61 +7,98 @@ subtracted: no drift on any number of rows, a flat window has a deviation of exa
 leaves the window, and the cost does not depend on the window.
 
 State: row 0 holds the number of rows in the block plus one (0: not started), the next rows the prefix, the rest a
-table with one row a block row and part of the statistic, closed by the empty suffix.
+table for each part of the statistic with one row a block row, closed by the empty suffix: the raw rows of this block,
+as far as it has come, then suffixes of the last.
 
-Each statistic is two loops over symbols, push (a row enters, a window leaves) and fold, and a walk over time. Blocks
-know nothing of each other but their last neighbour, so the face lays a long single series out as a wide plane
-(`interleave`, below), which runs through the same walk, inlined once more for just that width.
+Stores are what the walks wait for, so there are few: two rows are taken a pass, with the totals in registers between
+them, and a block that lies within one call is folded from the input, its raw rows never copied to the table.
+
+Each statistic is two loops over symbols, push (rows enter, windows leave) and fold, a block folded whole, and a walk
+over time. Blocks know nothing of each other but their last neighbour, so the face lays a long single series out as a
+wide plane (`interleave`, below), which runs through the same walk, inlined once more for just that width.
 
 Tried and slower or worse: running sums with compensation (the same speed, but NaN needs counts, and neither extremes
 nor deviations come out of it); Welford's update (no safer than sums about a value inside the block, and longer);
 a scalar walk for a single series (its chain of dependent additions loses to TA-Lib); tiles of 64 columns (up to 2x
-slower).
+slower); four rows a pass (no gain over two); fetching the next rows ahead (no gain).
 """
 
-from common cimport INFINITY, NAN, divided, fill, prefetch, real, row, sqrt
+from common cimport INFINITY, NAN, divided, fill, prefetch, real, real_row, row, sqrt
 
 cdef enum:
     LANES = 16  # as WIDE in kernels.py
 
+
+cdef inline void keep(const real* x, double* slot, Py_ssize_t apart, Py_ssize_t n, Py_ssize_t rows) noexcept nogil:
+    # rows of a block that is not yet whole
+    cdef Py_ssize_t i, j
+    for i in range(rows):
+        for j in range(n):
+            slot[i * apart + j] = x[i * n + j]
+
+
 # ----------------------------------------------------------------------------------------------------- sum and mean
 
 
-cdef inline void mean_push(const real* x, row total, row slot, const double* suffix, real* out, Py_ssize_t n,
+cdef inline void mean_push(const real* x, row total, row suffix, Py_ssize_t apart, real_row out, Py_ssize_t n, int rows,
                            double divisor) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double v, inverse = 1 / divisor
+    cdef Py_ssize_t i, j
+    cdef double s, inverse = 1 / divisor
     for j in range(n):
-        v = x[j]
-        slot[j] = v
-        v = total[j] + v
-        total[j] = v
-        out[j] = <real>divided(v + suffix[j], divisor, inverse)
+        s = total[j]
+        for i in range(rows):
+            s = s + x[i * n + j]
+            out[i * n + j] = <real>divided(s + suffix[i * apart + j], divisor, inverse)
+        total[j] = s
 
 
-cdef inline void mean_fold(row slot, row total, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t j
+cdef inline void mean_fold(const real* x, Py_ssize_t far, row slot, Py_ssize_t apart, row total, Py_ssize_t n,
+                           int rows) noexcept nogil:
+    cdef Py_ssize_t i, j
+    cdef double s
     for j in range(n):
-        total[j] = total[j] + slot[j]
-        slot[j] = total[j]
+        s = total[j]
+        for i in range(rows - 1, -1, -1):
+            s = s + x[i * far + j]
+            slot[i * apart + j] = s
+        total[j] = s
+
+
+cdef inline void mean_block(const real* x, Py_ssize_t far, double* slot, Py_ssize_t apart, row total, Py_ssize_t n,
+                            Py_ssize_t w) noexcept nogil:
+    cdef Py_ssize_t i
+    fill(total, n, 0)
+    for i in range(w - 2, -1, -2):
+        mean_fold(x + i * far, far, slot + i * apart, apart, total, n, 2)
+    if w % 2:
+        mean_fold(x, far, slot, apart, total, n, 1)
+    fill(total, n, 0)
 
 
 cdef inline int mean_walk(const real[:, ::1] x, Py_ssize_t window, double divisor, double[:, ::1] state,
                           real[:, ::1] out, Py_ssize_t n) except -1 nogil:
-    cdef Py_ssize_t i, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef Py_ssize_t i, m, t = 0, w = window, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
+    cdef row total = &state[1, 0]
+    cdef double* table = &state[2, 0]
     if p < 0:
         p = 0
         for i in range(w):
-            fill(&state[2 + i, 0], n, NAN)
-    for t in range(x.shape[0]):
-        if p == w:
-            fill(&state[1, 0], n, 0)
-            for i in range(w - 1, -1, -1):
-                mean_fold(&state[2 + i, 0], &state[1, 0], n)
-            fill(&state[1, 0], n, 0)
-            p = 0
-        mean_push(&x[t, 0], &state[1, 0], &state[2 + p, 0], &state[3 + p, 0], &out[t, 0], n, divisor)
-        p += 1
+            fill(table + i * apart, n, NAN)
+    while t < x.shape[0]:
+        m = min(w - p, x.shape[0] - t)
+        for i in range(0, m - 1, 2):
+            mean_push(&x[t + i, 0], total, table + (p + i + 1) * apart, apart, &out[t + i, 0], n, 2, divisor)
+        if m % 2:
+            mean_push(&x[t + m - 1, 0], total, table + (p + m) * apart, apart, &out[t + m - 1, 0], n, 1, divisor)
+        if m == w:
+            mean_block(&x[t, 0], n, table, apart, total, n, w)
+        else:
+            keep(&x[t, 0], table + p * apart, apart, n, m)
+            p += m
+            if p == w:
+                mean_block(<const double*>table, apart, table, apart, total, n, w)
+                p = 0
+        t += m
     state[0, 0] = p + 1
     return 0
 
@@ -75,46 +112,56 @@ def rolling_mean(const real[:, ::1] x, Py_ssize_t window, double divisor, double
             mean_walk(x, window, divisor, state, out, x.shape[1])
 
 
-cdef inline void share_push(const real* x, const real* y, row total, row other, row slot, row yslot,
-                            const double* suffix, const double* ysuffix, real* out, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double v, u
+cdef inline void share_push(const real* x, const real* y, row total, row other, row suffix, row ysuffix,
+                            Py_ssize_t apart, real_row out, Py_ssize_t n, int rows) noexcept nogil:
+    cdef Py_ssize_t i, j
+    cdef double s, q, v, u
     for j in range(n):
-        v = x[j]
-        u = y[j]
-        slot[j] = v
-        yslot[j] = u
-        v = total[j] + v
-        u = other[j] + u
-        total[j] = v
-        other[j] = u
-        v = v + suffix[j]
-        u = v + (u + ysuffix[j])
-        v = 100 * (v / u)
-        out[j] = <real>(0 if u == 0 else v)
+        s = total[j]
+        q = other[j]
+        for i in range(rows):
+            s = s + x[i * n + j]
+            q = q + y[i * n + j]
+            v = s + suffix[i * apart + j]
+            u = v + (q + ysuffix[i * apart + j])
+            v = 100 * (v / u)
+            out[i * n + j] = <real>(0 if u == 0 else v)
+        total[j] = s
+        other[j] = q
 
 
 cdef inline int share_walk(const real[:, ::1] x, const real[:, ::1] y, Py_ssize_t window, double[:, ::1] state,
                            real[:, ::1] out, Py_ssize_t n) except -1 nogil:
-    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef Py_ssize_t i, m, t = 0, w = window, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
+    cdef row total = &state[1, 0], other = &state[2, 0]
+    cdef double* table = &state[3, 0]
+    cdef double* ytable = &state[4 + w, 0]
     if p < 0:
         p = 0
-        for i in range(2 * w):
-            fill(&state[3 + i, 0], n, NAN)
-    for t in range(x.shape[0]):
-        if p == w:
-            fill(&state[1, 0], n, 0)
-            fill(&state[2, 0], n, 0)
-            for i in range(w - 1, -1, -1):
-                mean_fold(&state[3 + 2 * i, 0], &state[1, 0], n)
-                mean_fold(&state[4 + 2 * i, 0], &state[2, 0], n)
-            fill(&state[1, 0], n, 0)
-            fill(&state[2, 0], n, 0)
-            p = 0
-        k = 2 * p
-        share_push(&x[t, 0], &y[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0],
-                   &state[5 + k, 0], &state[6 + k, 0], &out[t, 0], n)
-        p += 1
+        for i in range(w):
+            fill(table + i * apart, n, NAN)
+            fill(ytable + i * apart, n, NAN)
+    while t < x.shape[0]:
+        m = min(w - p, x.shape[0] - t)
+        for i in range(0, m - 1, 2):
+            share_push(&x[t + i, 0], &y[t + i, 0], total, other, table + (p + i + 1) * apart,
+                       ytable + (p + i + 1) * apart, apart, &out[t + i, 0], n, 2)
+        if m % 2:
+            i = m - 1
+            share_push(&x[t + i, 0], &y[t + i, 0], total, other, table + (p + i + 1) * apart,
+                       ytable + (p + i + 1) * apart, apart, &out[t + i, 0], n, 1)
+        if m == w:
+            mean_block(&x[t, 0], n, table, apart, total, n, w)
+            mean_block(&y[t, 0], n, ytable, apart, other, n, w)
+        else:
+            keep(&x[t, 0], table + p * apart, apart, n, m)
+            keep(&y[t, 0], ytable + p * apart, apart, n, m)
+            p += m
+            if p == w:
+                mean_block(<const double*>table, apart, table, apart, total, n, w)
+                mean_block(<const double*>ytable, apart, ytable, apart, other, n, w)
+                p = 0
+        t += m
     state[0, 0] = p + 1
     return 0
 
@@ -132,58 +179,85 @@ def rolling_share(const real[:, ::1] x, const real[:, ::1] y, Py_ssize_t window,
 # ------------------------------------------------------------------------------------------------ linear weights
 
 
-cdef inline void wma_push(const real* x, row total, row weighted, row slot, row wslot, const double* suffix,
-                          const double* wsuffix, real* out, Py_ssize_t n, double k, double rest,
-                          double divisor) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double v, s, inverse = 1 / divisor
+cdef inline void wma_push(const real* x, row total, row weighted, row suffix, Py_ssize_t apart, real_row out, Py_ssize_t n,
+                          int rows, double k, double rest, double divisor) noexcept nogil:
+    cdef Py_ssize_t i, j
+    cdef double v, s, q, inverse = 1 / divisor
     for j in range(n):
-        v = x[j]
-        slot[j] = v
-        s = total[j] + v
+        s = total[j]
+        q = weighted[j]
+        for i in range(rows):
+            v = x[i * n + j]
+            s = s + v
+            q = q + (k + i) * v
+            # the suffix holds the `rest` oldest rows of the window, so each row of the prefix weighs that much more
+            out[i * n + j] = <real>divided(suffix[i * apart + j] + (q + (rest - i) * s), divisor, inverse)
         total[j] = s
-        v = weighted[j] + k * v
-        weighted[j] = v
-        # the suffix holds the `rest` oldest rows of the window, so each row of the prefix weighs that much more
-        out[j] = <real>divided(wsuffix[j] + (v + rest * s), divisor, inverse)
+        weighted[j] = q
 
 
-cdef inline void wma_fold(row slot, row wslot, row total, row weighted, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t j
+cdef inline void wma_fold(const real* x, Py_ssize_t far, row slot, Py_ssize_t apart, row total, row weighted,
+                          Py_ssize_t n, int rows) noexcept nogil:
+    cdef Py_ssize_t i, j
+    cdef double s, q
     for j in range(n):
-        total[j] = total[j] + slot[j]
-        weighted[j] = weighted[j] + total[j]
-        slot[j] = total[j]
-        wslot[j] = weighted[j]
+        s = total[j]
+        q = weighted[j]
+        for i in range(rows - 1, -1, -1):
+            s = s + x[i * far + j]
+            q = q + s
+            slot[i * apart + j] = q
+        total[j] = s
+        weighted[j] = q
+
+
+cdef inline void wma_block(const real* x, Py_ssize_t far, double* slot, Py_ssize_t apart, row total, row weighted,
+                           Py_ssize_t n, Py_ssize_t w) noexcept nogil:
+    cdef Py_ssize_t i
+    fill(total, n, 0)
+    fill(weighted, n, 0)
+    for i in range(w - 2, -1, -2):
+        wma_fold(x + i * far, far, slot + i * apart, apart, total, weighted, n, 2)
+    if w % 2:
+        wma_fold(x, far, slot, apart, total, weighted, n, 1)
+    fill(total, n, 0)
+    fill(weighted, n, 0)
 
 
 cdef inline int wma_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out,
                          Py_ssize_t n) except -1 nogil:
-    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef Py_ssize_t i, m, t = 0, w = window, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
+    cdef row total = &state[1, 0], weighted = &state[2, 0]
+    cdef double* table = &state[3, 0]
     cdef double divisor = 0.5 * w * (w + 1)
     if p < 0:
         p = 0
-        for i in range(2 * w):
-            fill(&state[3 + i, 0], n, NAN)
-    for t in range(x.shape[0]):
-        if p == w:
-            fill(&state[1, 0], n, 0)
-            fill(&state[2, 0], n, 0)
-            for i in range(w - 1, -1, -1):
-                wma_fold(&state[3 + 2 * i, 0], &state[4 + 2 * i, 0], &state[1, 0], &state[2, 0], n)
-            fill(&state[1, 0], n, 0)
-            fill(&state[2, 0], n, 0)
-            p = 0
-        k = 2 * p
-        wma_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0], &state[5 + k, 0],
-                 &state[6 + k, 0], &out[t, 0], n, p + 1, w - p - 1, divisor)
-        p += 1
+        for i in range(w):
+            fill(table + i * apart, n, NAN)
+    while t < x.shape[0]:
+        m = min(w - p, x.shape[0] - t)
+        for i in range(0, m - 1, 2):
+            wma_push(&x[t + i, 0], total, weighted, table + (p + i + 1) * apart, apart, &out[t + i, 0], n, 2,
+                     p + i + 1, w - p - i - 1, divisor)
+        if m % 2:
+            i = m - 1
+            wma_push(&x[t + i, 0], total, weighted, table + (p + i + 1) * apart, apart, &out[t + i, 0], n, 1,
+                     p + i + 1, w - p - i - 1, divisor)
+        if m == w:
+            wma_block(&x[t, 0], n, table, apart, total, weighted, n, w)
+        else:
+            keep(&x[t, 0], table + p * apart, apart, n, m)
+            p += m
+            if p == w:
+                wma_block(<const double*>table, apart, table, apart, total, weighted, n, w)
+                p = 0
+        t += m
     state[0, 0] = p + 1
     return 0
 
 
 def rolling_wma(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out):
-    """Mean over `window` rows weighted 1, 2, ..., window; state: 2 window + 5 rows."""
+    """Mean over `window` rows weighted 1, 2, ..., window; state: window + 4 rows."""
     with nogil:
         if x.shape[1] == LANES:
             wma_walk(x, window, state, out, LANES)
@@ -194,50 +268,78 @@ def rolling_wma(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, r
 # ------------------------------------------------------------------------------------------------------- extremes
 
 
-cdef inline void max_push(const real* x, row best, row slot, const double* suffix, real* out, Py_ssize_t n,
+cdef inline double larger(double a, double b) noexcept nogil:
+    # the larger, or the NaN of either
+    cdef double c = a if a > b else b
+    return a if a != a else c
+
+
+cdef inline double turned(double v, double sign, bint strict) noexcept nogil:
+    # an infinite v is a missing one where the kernel does more than compare
+    return v * sign + (0 * v if strict else 0)
+
+
+cdef inline void max_push(const real* x, row best, row suffix, Py_ssize_t apart, real_row out, Py_ssize_t n, int rows,
                           double sign) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double v, b, s
+    cdef Py_ssize_t i, j
+    cdef double b
     for j in range(n):
-        v = x[j] * sign
-        slot[j] = v
         b = best[j]
-        b = v if (v > b) | (v != v) else b
+        for i in range(rows):
+            b = larger(x[i * n + j] * sign, b)
+            out[i * n + j] = <real>(larger(suffix[i * apart + j], b) * sign)
         best[j] = b
-        s = suffix[j]
-        b = s if (s > b) | (s != s) else b
-        out[j] = <real>(b * sign)
 
 
-cdef inline void max_fold(row slot, row best, Py_ssize_t n) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double v, b
+cdef inline void max_fold(const real* x, Py_ssize_t far, row slot, Py_ssize_t apart, row best, Py_ssize_t n, int rows,
+                          double sign, bint strict) noexcept nogil:
+    cdef Py_ssize_t i, j
+    cdef double b
     for j in range(n):
-        v = slot[j]
         b = best[j]
-        b = v if (v > b) | (v != v) else b
+        for i in range(rows - 1, -1, -1):
+            b = larger(turned(x[i * far + j], sign, strict), b)
+            slot[i * apart + j] = b
         best[j] = b
-        slot[j] = b
+
+
+cdef inline void max_block(const real* x, Py_ssize_t far, double* slot, Py_ssize_t apart, row best, Py_ssize_t n,
+                           Py_ssize_t w, double sign, bint strict) noexcept nogil:
+    cdef Py_ssize_t i
+    fill(best, n, -INFINITY)
+    for i in range(w - 2, -1, -2):
+        max_fold(x + i * far, far, slot + i * apart, apart, best, n, 2, sign, strict)
+    if w % 2:
+        max_fold(x, far, slot, apart, best, n, 1, sign, strict)
+    fill(best, n, -INFINITY)
 
 
 cdef inline int max_walk(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out,
                          Py_ssize_t n) except -1 nogil:
-    cdef Py_ssize_t i, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef Py_ssize_t i, m, t = 0, w = window, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
+    cdef row best = &state[1, 0]
+    cdef double* table = &state[2, 0]
     if p < 0:
         p = 0
-        fill(&state[1, 0], n, -INFINITY)
+        fill(best, n, -INFINITY)
         for i in range(w):
-            fill(&state[2 + i, 0], n, NAN)
-        fill(&state[2 + w, 0], n, -INFINITY)
-    for t in range(x.shape[0]):
-        if p == w:
-            fill(&state[1, 0], n, -INFINITY)
-            for i in range(w - 1, -1, -1):
-                max_fold(&state[2 + i, 0], &state[1, 0], n)
-            fill(&state[1, 0], n, -INFINITY)
-            p = 0
-        max_push(&x[t, 0], &state[1, 0], &state[2 + p, 0], &state[3 + p, 0], &out[t, 0], n, sign)
-        p += 1
+            fill(table + i * apart, n, NAN)
+        fill(table + w * apart, n, -INFINITY)
+    while t < x.shape[0]:
+        m = min(w - p, x.shape[0] - t)
+        for i in range(0, m - 1, 2):
+            max_push(&x[t + i, 0], best, table + (p + i + 1) * apart, apart, &out[t + i, 0], n, 2, sign)
+        if m % 2:
+            max_push(&x[t + m - 1, 0], best, table + (p + m) * apart, apart, &out[t + m - 1, 0], n, 1, sign)
+        if m == w:
+            max_block(&x[t, 0], n, table, apart, best, n, w, sign, False)
+        else:
+            keep(&x[t, 0], table + p * apart, apart, n, m)
+            p += m
+            if p == w:
+                max_block(<const double*>table, apart, table, apart, best, n, w, sign, False)
+                p = 0
+        t += m
     state[0, 0] = p + 1
     return 0
 
@@ -249,60 +351,62 @@ def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, 
         max_walk(x, window, sign, state, out, x.shape[1])
 
 
-cdef inline void range_push(const real* high, const real* low, const real* close, row best, row least, row slot,
-                            row lslot, const double* suffix, const double* lsuffix, real* out,
-                            Py_ssize_t n) noexcept nogil:
-    # the lows are kept with their sign turned, so that both are largest values; v + 0 v is NaN for an infinite v
-    cdef Py_ssize_t j
-    cdef double v, u, b, a, s
+cdef inline void range_push(const real* high, const real* low, const real* close, row best, row least, row suffix,
+                            row lsuffix, Py_ssize_t apart, real_row out, Py_ssize_t n, int rows) noexcept nogil:
+    # the lows are taken with their sign turned, so that both are largest values
+    cdef Py_ssize_t i, j
+    cdef double b, a, s, u, v
     for j in range(n):
-        v = high[j]
-        u = -<double>low[j]
-        v = v + 0 * v
-        u = u + 0 * u
-        slot[j] = v
-        lslot[j] = u
         b = best[j]
-        b = v if (v > b) | (v != v) else b
-        best[j] = b
         a = least[j]
-        a = u if (u > a) | (u != u) else a
+        for i in range(rows):
+            b = larger(turned(high[i * n + j], 1, True), b)
+            a = larger(turned(low[i * n + j], -1, True), a)
+            u = larger(lsuffix[i * apart + j], a)
+            s = larger(suffix[i * apart + j], b) + u
+            v = 100 * ((close[i * n + j] + u) / s)
+            u = 0 * close[i * n + j]
+            out[i * n + j] = <real>(u if s == 0 else v + u)
+        best[j] = b
         least[j] = a
-        s = suffix[j]
-        b = s if (s > b) | (s != s) else b
-        s = lsuffix[j]
-        a = s if (s > a) | (s != s) else a
-        b = b + a
-        u = 0 * close[j]
-        v = 100 * ((close[j] + a) / b)
-        out[j] = <real>(u if b == 0 else v + u)
 
 
 cdef inline int range_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close,
                            Py_ssize_t window, double[:, ::1] state, real[:, ::1] out, Py_ssize_t n) except -1 nogil:
-    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef Py_ssize_t i, m, t = 0, w = window, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
+    cdef row best = &state[1, 0], least = &state[2, 0]
+    cdef double* table = &state[3, 0]
+    cdef double* ltable = &state[4 + w, 0]
     if p < 0:
         p = 0
-        fill(&state[1, 0], n, -INFINITY)
-        fill(&state[2, 0], n, -INFINITY)
-        for i in range(2 * w):
-            fill(&state[3 + i, 0], n, NAN)
-        fill(&state[3 + 2 * w, 0], n, -INFINITY)
-        fill(&state[4 + 2 * w, 0], n, -INFINITY)
-    for t in range(close.shape[0]):
-        if p == w:
-            fill(&state[1, 0], n, -INFINITY)
-            fill(&state[2, 0], n, -INFINITY)
-            for i in range(w - 1, -1, -1):
-                max_fold(&state[3 + 2 * i, 0], &state[1, 0], n)
-                max_fold(&state[4 + 2 * i, 0], &state[2, 0], n)
-            fill(&state[1, 0], n, -INFINITY)
-            fill(&state[2, 0], n, -INFINITY)
-            p = 0
-        k = 2 * p
-        range_push(&high[t, 0], &low[t, 0], &close[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0],
-                   &state[4 + k, 0], &state[5 + k, 0], &state[6 + k, 0], &out[t, 0], n)
-        p += 1
+        fill(best, n, -INFINITY)
+        fill(least, n, -INFINITY)
+        for i in range(w):
+            fill(table + i * apart, n, NAN)
+            fill(ltable + i * apart, n, NAN)
+        fill(table + w * apart, n, -INFINITY)
+        fill(ltable + w * apart, n, -INFINITY)
+    while t < close.shape[0]:
+        m = min(w - p, close.shape[0] - t)
+        for i in range(0, m - 1, 2):
+            range_push(&high[t + i, 0], &low[t + i, 0], &close[t + i, 0], best, least, table + (p + i + 1) * apart,
+                       ltable + (p + i + 1) * apart, apart, &out[t + i, 0], n, 2)
+        if m % 2:
+            i = m - 1
+            range_push(&high[t + i, 0], &low[t + i, 0], &close[t + i, 0], best, least, table + (p + i + 1) * apart,
+                       ltable + (p + i + 1) * apart, apart, &out[t + i, 0], n, 1)
+        if m == w:
+            max_block(&high[t, 0], n, table, apart, best, n, w, 1, True)
+            max_block(&low[t, 0], n, ltable, apart, least, n, w, -1, True)
+        else:
+            keep(&high[t, 0], table + p * apart, apart, n, m)
+            keep(&low[t, 0], ltable + p * apart, apart, n, m)
+            p += m
+            if p == w:
+                max_block(<const double*>table, apart, table, apart, best, n, w, 1, True)
+                max_block(<const double*>ltable, apart, ltable, apart, least, n, w, -1, True)
+                p = 0
+        t += m
     state[0, 0] = p + 1
     return 0
 
@@ -314,65 +418,86 @@ def rolling_range(const real[:, ::1] high, const real[:, ::1] low, const real[:,
         range_walk(high, low, close, window, state, out, high.shape[1])
 
 
-cdef inline void since_push(const real* x, row best, row where, row slot, row wslot, const double* suffix,
-                            const double* wsuffix, real* out, Py_ssize_t n, double sign, double scale, double p,
-                            double w) noexcept nogil:
+cdef inline void since_push(const real* x, row best, row where, row suffix, row wsuffix, Py_ssize_t apart, real_row out,
+                            Py_ssize_t n, int rows, double sign, double scale, double p, double w) noexcept nogil:
     # `where` counts rows from the front of the block; of equal extremes the latest counts.
-    cdef Py_ssize_t j
-    cdef double v, b, k, s
+    cdef Py_ssize_t i, j
+    cdef double v, b, a, k, s, u
     for j in range(n):
-        v = x[j] * sign
-        v = v + 0 * v
-        slot[j] = v
         b = best[j]
         k = where[j]
-        k = p if (v >= b) | (v != v) else k
-        b = v if (v >= b) | (v != v) else b
+        for i in range(rows):
+            v = turned(x[i * n + j], sign, True)
+            k = p + i if (v >= b) | (v != v) else k
+            b = v if (v >= b) | (v != v) else b
+            s = suffix[i * apart + j]
+            u = wsuffix[i * apart + j] - w
+            u = u if (s > b) | (s != s) else k
+            a = s if (s > b) | (s != s) else b
+            # a * 0 carries the NaN of a window that has one
+            out[i * n + j] = (w - 1 - (p + i - u)) * scale + a * 0
         best[j] = b
         where[j] = k
-        s = suffix[j]
-        v = wsuffix[j] - w
-        k = v if (s > b) | (s != s) else k
-        b = s if (s > b) | (s != s) else b
-        # b * 0 carries the NaN of a window that has one
-        out[j] = <real>((w - 1 - (p - k)) * scale + b * 0)
 
 
-cdef inline void since_fold(row slot, row wslot, row best, row where, Py_ssize_t n, double i) noexcept nogil:
-    cdef Py_ssize_t j
+cdef inline void since_fold(const real* x, Py_ssize_t far, row slot, row wslot, Py_ssize_t apart, row best, row where,
+                            Py_ssize_t n, int rows, double sign, double p) noexcept nogil:
+    cdef Py_ssize_t i, j
     cdef double v, b, k
     for j in range(n):
-        v = slot[j]
         b = best[j]
         k = where[j]
-        k = i if (v > b) | (v != v) else k
-        b = v if (v > b) | (v != v) else b
+        for i in range(rows - 1, -1, -1):
+            v = turned(x[i * far + j], sign, True)
+            k = p + i if (v > b) | (v != v) else k
+            b = v if (v > b) | (v != v) else b
+            slot[i * apart + j] = b
+            wslot[i * apart + j] = k
         best[j] = b
         where[j] = k
-        slot[j] = b
-        wslot[j] = k
+
+
+cdef inline void since_block(const real* x, Py_ssize_t far, double* slot, double* wslot, Py_ssize_t apart, row best,
+                             row where, Py_ssize_t n, Py_ssize_t w, double sign) noexcept nogil:
+    cdef Py_ssize_t i
+    fill(best, n, -INFINITY)
+    for i in range(w - 2, -1, -2):
+        since_fold(x + i * far, far, slot + i * apart, wslot + i * apart, apart, best, where, n, 2, sign, i)
+    if w % 2:
+        since_fold(x, far, slot, wslot, apart, best, where, n, 1, sign, 0)
+    fill(best, n, -INFINITY)
 
 
 cdef inline int since_walk(const real[:, ::1] x, Py_ssize_t window, double sign, double scale, double[:, ::1] state,
                            real[:, ::1] out, Py_ssize_t n) except -1 nogil:
-    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef Py_ssize_t i, m, t = 0, w = window, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
+    cdef row best = &state[1, 0], where = &state[2, 0]
+    cdef double* table = &state[3, 0]
+    cdef double* wtable = &state[4 + w, 0]
     if p < 0:
         p = 0
-        fill(&state[1, 0], n, -INFINITY)
-        for i in range(2 * w):
-            fill(&state[3 + i, 0], n, NAN)
-        fill(&state[3 + 2 * w, 0], n, -INFINITY)
-    for t in range(x.shape[0]):
-        if p == w:
-            fill(&state[1, 0], n, -INFINITY)
-            for i in range(w - 1, -1, -1):
-                since_fold(&state[3 + 2 * i, 0], &state[4 + 2 * i, 0], &state[1, 0], &state[2, 0], n, i)
-            fill(&state[1, 0], n, -INFINITY)
-            p = 0
-        k = 2 * p
-        since_push(&x[t, 0], &state[1, 0], &state[2, 0], &state[3 + k, 0], &state[4 + k, 0], &state[5 + k, 0],
-                   &state[6 + k, 0], &out[t, 0], n, sign, scale, p, w)
-        p += 1
+        fill(best, n, -INFINITY)
+        for i in range(w):
+            fill(table + i * apart, n, NAN)
+        fill(table + w * apart, n, -INFINITY)
+    while t < x.shape[0]:
+        m = min(w - p, x.shape[0] - t)
+        for i in range(0, m - 1, 2):
+            since_push(&x[t + i, 0], best, where, table + (p + i + 1) * apart, wtable + (p + i + 1) * apart, apart,
+                       &out[t + i, 0], n, 2, sign, scale, p + i, w)
+        if m % 2:
+            i = m - 1
+            since_push(&x[t + i, 0], best, where, table + (p + i + 1) * apart, wtable + (p + i + 1) * apart, apart,
+                       &out[t + i, 0], n, 1, sign, scale, p + i, w)
+        if m == w:
+            since_block(&x[t, 0], n, table, wtable, apart, best, where, n, w, sign)
+        else:
+            keep(&x[t, 0], table + p * apart, apart, n, m)
+            p += m
+            if p == w:
+                since_block(<const double*>table, apart, table, wtable, apart, best, where, n, w, sign)
+                p = 0
+        t += m
     state[0, 0] = p + 1
     return 0
 
@@ -397,44 +522,61 @@ def rolling_since(const real[:, ::1] x, Py_ssize_t window, double sign, double s
 # Golub and LeVeque (1979) do.
 
 
-cdef inline void std_push(const real* x, row anchor, row past, row total, row square, row slot,
-                          const double* smean, const double* squares, real* out, real* upper, real* lower,
-                          Py_ssize_t n, bint bands, double inv, double share, double cross, double divisor,
-                          double up, double down) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double v, s, q, m, d, inverse = 1 / divisor
+cdef inline void std_push(const real* x, row anchor, row past, row total, row square, row smean, row squares,
+                          Py_ssize_t apart, real_row out, real_row upper, real_row lower, Py_ssize_t n, int rows,
+                          bint bands, double p, double size, double divisor, double up, double down) noexcept nogil:
+    # the rows p + 1, ... of a block of `size` rows
+    cdef Py_ssize_t i, j
+    cdef double v, s, q, c, m, d, inverse = 1 / divisor
+    cdef double inv[2]
+    cdef double share[2]
+    cdef double cross[2]
+    for i in range(rows):
+        inv[i] = 1 / (p + i + 1)
+        share[i] = (size - p - i - 1) / size
+        cross[i] = (size - p - i - 1) * (p + i + 1) / size
     for j in range(n):
-        v = x[j]
-        slot[j] = v
-        v = v - anchor[j]
-        s = total[j] + v
-        q = square[j] + v * v
+        s = total[j]
+        c = square[j]
+        for i in range(rows):
+            v = x[i * n + j] - anchor[j]
+            s = s + v
+            c = c + v * v
+            q = c - s * s * inv[i]
+            m = s * inv[i]
+            d = (past[j] - anchor[j]) + (smean[i * apart + j] - m)
+            q = q + squares[i * apart + j] + d * d * cross[i]
+            q = sqrt(divided(0 if q < 0 else q, divisor, inverse))
+            if bands:
+                m = anchor[j] + (m + d * share[i]) + 0 * q
+                upper[i * n + j] = m + up * q
+                out[i * n + j] = m
+                lower[i * n + j] = m - down * q
+            else:
+                out[i * n + j] = up * q
+        total[j] = s
+        square[j] = c
+
+
+cdef inline void std_fold(const real* x, Py_ssize_t far, row slot, row qslot, Py_ssize_t apart, row anchor, row total,
+                          row square, Py_ssize_t n, int rows, double size) noexcept nogil:
+    # `size` rows of the block from the first of these on
+    cdef Py_ssize_t i, j
+    cdef double v, s, q
+    cdef double inv[2]
+    for i in range(rows):
+        inv[i] = 1 / (size - i)
+    for j in range(n):
+        s = total[j]
+        q = square[j]
+        for i in range(rows - 1, -1, -1):
+            v = x[i * far + j] - anchor[j]
+            s = s + v
+            q = q + v * v
+            slot[i * apart + j] = s * inv[i]
+            qslot[i * apart + j] = q - s * s * inv[i]
         total[j] = s
         square[j] = q
-        q = q - s * s * inv
-        m = s * inv
-        d = (past[j] - anchor[j]) + (smean[j] - m)
-        q = q + squares[j] + d * d * cross
-        q = sqrt(divided(0 if q < 0 else q, divisor, inverse))
-        if bands:
-            m = anchor[j] + (m + d * share) + 0 * q
-            upper[j] = <real>(m + up * q)
-            out[j] = <real>m
-            lower[j] = <real>(m - down * q)
-        else:
-            out[j] = <real>(up * q)
-
-
-cdef inline void std_fold(row slot, row qslot, row anchor, row total, row square, Py_ssize_t n,
-                          double inv) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double v
-    for j in range(n):
-        v = slot[j] - anchor[j]
-        total[j] = total[j] + v
-        square[j] = square[j] + v * v
-        slot[j] = total[j] * inv
-        qslot[j] = square[j] - total[j] * total[j] * inv
 
 
 cdef inline void anchor_at(const real* x, row anchor, row a, row b, Py_ssize_t n) noexcept nogil:
@@ -445,31 +587,55 @@ cdef inline void anchor_at(const real* x, row anchor, row a, row b, Py_ssize_t n
         b[j] = 0
 
 
+cdef inline void std_block(const real* x, Py_ssize_t far, double* slot, double* qslot, Py_ssize_t apart, row anchor,
+                           row total, row square, Py_ssize_t n, Py_ssize_t w) noexcept nogil:
+    cdef Py_ssize_t i
+    anchor_at(x + (w - 1) * far, anchor, total, square, n)
+    for i in range(w - 2, -1, -2):
+        std_fold(x + i * far, far, slot + i * apart, qslot + i * apart, apart, anchor, total, square, n, 2, w - i)
+    if w % 2:
+        std_fold(x, far, slot, qslot, apart, anchor, total, square, n, 1, w)
+
+
 cdef inline int std_walk(const real[:, ::1] x, Py_ssize_t w, double ddof, double up, double down,
                          double[:, ::1] state, real[:, ::1] out, real[:, ::1] upper, real[:, ::1] lower,
                          bint bands, Py_ssize_t n) except -1 nogil:
-    cdef Py_ssize_t i, k, t, p = <Py_ssize_t>state[0, 0] - 1
-    cdef double size = w, rest
-    for t in range(x.shape[0]):
-        if p < 0:
-            anchor_at(&x[t, 0], &state[4, 0], &state[2, 0], &state[3, 0], n)
-            for i in range(2 * w):
-                fill(&state[5 + i, 0], n, NAN)
-        elif p == w:
-            anchor_at(&state[3 + 2 * w, 0], &state[4, 0], &state[2, 0], &state[3, 0], n)
-            for i in range(w - 1, -1, -1):
-                std_fold(&state[5 + 2 * i, 0], &state[6 + 2 * i, 0], &state[4, 0], &state[2, 0], &state[3, 0], n,
-                         1.0 / (w - i))
-        if p < 0 or p == w:
-            anchor_at(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
-            p = 0
-        k = 2 * p
-        rest = w - p - 1
-        # the last window of a block has no suffix, and nothing to do with its anchor
-        std_push(&x[t, 0], &state[1, 0], &state[4 if rest > 0 else 1, 0], &state[2, 0], &state[3, 0], &state[5 + k, 0],
-                 &state[7 + k, 0], &state[8 + k, 0], &out[t, 0], &upper[t, 0], &lower[t, 0], n, bands, 1.0 / (p + 1),
-                 rest / size, rest * (p + 1) / size, size - ddof, up, down)
-        p += 1
+    cdef Py_ssize_t i, m, t = 0, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
+    cdef row anchor = &state[1, 0], total = &state[2, 0], square = &state[3, 0], past = &state[4, 0]
+    cdef double* table = &state[5, 0]
+    cdef double* qtable = &state[6 + w, 0]
+    if p < 0 and x.shape[0]:
+        p = 0
+        anchor_at(&x[0, 0], past, total, square, n)
+        for i in range(w):
+            fill(table + i * apart, n, NAN)
+            fill(qtable + i * apart, n, NAN)
+    while t < x.shape[0]:
+        if p == 0:
+            anchor_at(&x[t, 0], anchor, total, square, n)
+        m = min(w - p, x.shape[0] - t)
+        i = 0
+        while i < m:
+            # the last window of a block has no suffix, and nothing to do with its anchor
+            if i + 2 <= m and p + i + 2 < w:
+                std_push(&x[t + i, 0], anchor, past, total, square, table + (p + i + 1) * apart,
+                         qtable + (p + i + 1) * apart, apart, &out[t + i, 0], &upper[t + i, 0], &lower[t + i, 0], n, 2,
+                         bands, p + i, w, w - ddof, up, down)
+                i += 2
+            else:
+                std_push(&x[t + i, 0], anchor, past if p + i + 1 < w else anchor, total, square,
+                         table + (p + i + 1) * apart, qtable + (p + i + 1) * apart, apart, &out[t + i, 0],
+                         &upper[t + i, 0], &lower[t + i, 0], n, 1, bands, p + i, w, w - ddof, up, down)
+                i += 1
+        if m == w:
+            std_block(&x[t, 0], n, table, qtable, apart, past, total, square, n, w)
+        else:
+            keep(&x[t, 0], table + p * apart, apart, n, m)
+            p += m
+            if p == w:
+                std_block(<const double*>table, apart, table, qtable, apart, past, total, square, n, w)
+                p = 0
+        t += m
     state[0, 0] = p + 1
     return 0
 
@@ -499,59 +665,99 @@ def rolling_bands(const real[:, ::1] x, Py_ssize_t window, double ddof, double u
 # The covariance with the row number about the same kind of anchor; row numbers are centred, so the anchor drops out.
 
 
-cdef inline void slope_push(const real* x, row anchor, row past, row total, row weighted, row slot,
-                            const double* smean, const double* scov, real* out, Py_ssize_t n, double k, double inv,
-                            double centre, double cross, double divisor) noexcept nogil:
-    cdef Py_ssize_t j
-    cdef double v, s, c, inverse = 1 / divisor
+cdef inline void slope_push(const real* x, row anchor, row past, row total, row weighted, row smean, row scov,
+                            Py_ssize_t apart, real_row out, Py_ssize_t n, int rows, double p, double size,
+                            double divisor) noexcept nogil:
+    # the rows p + 1, ... of a block of `size` rows
+    cdef Py_ssize_t i, j
+    cdef double v, s, q, c, inverse = 1 / divisor
+    cdef double inv[2]
+    cdef double cross[2]
+    for i in range(rows):
+        inv[i] = 1 / (p + i + 1)
+        cross[i] = 0.5 * (size - p - i - 1) * (p + i + 1)
     for j in range(n):
-        v = x[j]
-        slot[j] = v
-        v = v - anchor[j]
-        s = total[j] + v
-        c = weighted[j] + k * v
+        s = total[j]
+        q = weighted[j]
+        for i in range(rows):
+            v = x[i * n + j] - anchor[j]
+            s = s + v
+            q = q + (p + i) * v
+            c = (q - 0.5 * (p + i) * s) + scov[i * apart + j]
+            c = c + ((anchor[j] - past[j]) + (s * inv[i] - smean[i * apart + j])) * cross[i]
+            out[i * n + j] = divided(c, divisor, inverse)
         total[j] = s
-        weighted[j] = c
-        c = (c - centre * s) + scov[j] + ((anchor[j] - past[j]) + (s * inv - smean[j])) * cross
-        out[j] = <real>divided(c, divisor, inverse)
+        weighted[j] = q
 
 
-cdef inline void slope_fold(row slot, row cslot, row anchor, row total, row weighted, Py_ssize_t n, double k,
-                            double inv, double centre) noexcept nogil:
-    # `k` counts from the back
-    cdef Py_ssize_t j
-    cdef double v
+cdef inline void slope_fold(const real* x, Py_ssize_t far, row slot, row cslot, Py_ssize_t apart, row anchor,
+                            row total, row weighted, Py_ssize_t n, int rows, double size) noexcept nogil:
+    # `size` rows of the block from the first of these on, counted from its back
+    cdef Py_ssize_t i, j
+    cdef double v, s, q
+    cdef double inv[2]
+    for i in range(rows):
+        inv[i] = 1 / (size - i)
     for j in range(n):
-        v = slot[j] - anchor[j]
-        total[j] = total[j] + v
-        weighted[j] = weighted[j] + k * v
-        slot[j] = total[j] * inv
-        cslot[j] = centre * total[j] - weighted[j]
+        s = total[j]
+        q = weighted[j]
+        for i in range(rows - 1, -1, -1):
+            v = x[i * far + j] - anchor[j]
+            s = s + v
+            q = q + (size - 1 - i) * v
+            slot[i * apart + j] = s * inv[i]
+            cslot[i * apart + j] = 0.5 * (size - 1 - i) * s - q
+        total[j] = s
+        weighted[j] = q
+
+
+cdef inline void slope_block(const real* x, Py_ssize_t far, double* slot, double* cslot, Py_ssize_t apart, row anchor,
+                             row total, row weighted, Py_ssize_t n, Py_ssize_t w) noexcept nogil:
+    cdef Py_ssize_t i
+    anchor_at(x + (w - 1) * far, anchor, total, weighted, n)
+    for i in range(w - 2, -1, -2):
+        slope_fold(x + i * far, far, slot + i * apart, cslot + i * apart, apart, anchor, total, weighted, n, 2, w - i)
+    if w % 2:
+        slope_fold(x, far, slot, cslot, apart, anchor, total, weighted, n, 1, w)
 
 
 cdef inline int slope_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out,
                            Py_ssize_t n) except -1 nogil:
-    cdef Py_ssize_t i, k, t, w = window, p = <Py_ssize_t>state[0, 0] - 1
+    cdef Py_ssize_t i, m, t = 0, w = window, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
+    cdef row anchor = &state[1, 0], total = &state[2, 0], weighted = &state[3, 0], past = &state[4, 0]
+    cdef double* table = &state[5, 0]
+    cdef double* ctable = &state[6 + w, 0]
     cdef double size = w, divisor = size * (size * size - 1) / 12
-    for t in range(x.shape[0]):
-        if p < 0:
-            anchor_at(&x[t, 0], &state[4, 0], &state[2, 0], &state[3, 0], n)
-            for i in range(2 * w):
-                fill(&state[5 + i, 0], n, NAN)
-        elif p == w:
-            anchor_at(&state[3 + 2 * w, 0], &state[4, 0], &state[2, 0], &state[3, 0], n)
-            for i in range(w - 1, -1, -1):
-                k = w - 1 - i
-                slope_fold(&state[5 + 2 * i, 0], &state[6 + 2 * i, 0], &state[4, 0], &state[2, 0], &state[3, 0], n,
-                           k, 1.0 / (k + 1), 0.5 * k)
-        if p < 0 or p == w:
-            anchor_at(&x[t, 0], &state[1, 0], &state[2, 0], &state[3, 0], n)
-            p = 0
-        k = 2 * p
-        slope_push(&x[t, 0], &state[1, 0], &state[4 if p < w - 1 else 1, 0], &state[2, 0], &state[3, 0],
-                   &state[5 + k, 0], &state[7 + k, 0], &state[8 + k, 0], &out[t, 0], n, p, 1.0 / (p + 1), 0.5 * p,
-                   0.5 * (w - p - 1) * (p + 1), divisor)
-        p += 1
+    if p < 0 and x.shape[0]:
+        p = 0
+        anchor_at(&x[0, 0], past, total, weighted, n)
+        for i in range(w):
+            fill(table + i * apart, n, NAN)
+    while t < x.shape[0]:
+        if p == 0:
+            anchor_at(&x[t, 0], anchor, total, weighted, n)
+        m = min(w - p, x.shape[0] - t)
+        i = 0
+        while i < m:
+            # the last window of a block has no suffix, and nothing to do with its anchor
+            if i + 2 <= m and p + i + 2 < w:
+                slope_push(&x[t + i, 0], anchor, past, total, weighted, table + (p + i + 1) * apart,
+                           ctable + (p + i + 1) * apart, apart, &out[t + i, 0], n, 2, p + i, size, divisor)
+                i += 2
+            else:
+                slope_push(&x[t + i, 0], anchor, past if p + i + 1 < w else anchor, total, weighted,
+                           table + (p + i + 1) * apart, ctable + (p + i + 1) * apart, apart, &out[t + i, 0], n, 1,
+                           p + i, size, divisor)
+                i += 1
+        if m == w:
+            slope_block(&x[t, 0], n, table, ctable, apart, past, total, weighted, n, w)
+        else:
+            keep(&x[t, 0], table + p * apart, apart, n, m)
+            p += m
+            if p == w:
+                slope_block(<const double*>table, apart, table, ctable, apart, past, total, weighted, n, w)
+                p = 0
+        t += m
     state[0, 0] = p + 1
     return 0
 
