@@ -24,6 +24,7 @@ flags = [
     "-fno-math-errno",
     "-fno-trapping-math",
     "-fno-thread-jumps",
+    "--param=max-completely-peel-times=8",
 ]
 if MARCH != "portable" and platform.machine() in ("x86_64", "AMD64"):
     flags += [f"-march={MARCH}", "-mprefer-vector-width=512"]

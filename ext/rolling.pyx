@@ -179,8 +179,8 @@ def rolling_share(const real[:, ::1] x, const real[:, ::1] y, Py_ssize_t window,
 # ------------------------------------------------------------------------------------------------ linear weights
 
 
-cdef inline void wma_push(const real* x, row total, row weighted, row suffix, Py_ssize_t apart, real_row out, Py_ssize_t n,
-                          int rows, double k, double rest, double divisor) noexcept nogil:
+cdef inline void wma_push(const real* x, row total, row weighted, row suffix, Py_ssize_t apart, real_row out,
+                          Py_ssize_t n, int rows, double k, double rest, double divisor) noexcept nogil:
     cdef Py_ssize_t i, j
     cdef double v, s, q, inverse = 1 / divisor
     for j in range(n):
@@ -346,9 +346,16 @@ cdef inline int max_walk(const real[:, ::1] x, Py_ssize_t window, double sign, d
 
 def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out):
     """Largest (`sign` 1) or smallest (`sign` -1) of `window` rows; state: window + 3 rows."""
-    # one walk for all widths, here and in rolling_range: GCC unrolls sixteen selects before it could vectorise them
     with nogil:
-        max_walk(x, window, sign, state, out, x.shape[1])
+        if x.shape[1] == LANES:
+            if sign > 0:
+                max_walk(x, window, 1, state, out, LANES)
+            else:
+                max_walk(x, window, -1, state, out, LANES)
+        elif sign > 0:
+            max_walk(x, window, 1, state, out, x.shape[1])
+        else:
+            max_walk(x, window, -1, state, out, x.shape[1])
 
 
 cdef inline void range_push(const real* high, const real* low, const real* close, row best, row least, row suffix,
@@ -415,7 +422,10 @@ def rolling_range(const real[:, ::1] high, const real[:, ::1] low, const real[:,
                   double[:, ::1] state, real[:, ::1] out):
     """Where the close lies between the extremes of `window` rows, in percent; state: 2 window + 5 rows."""
     with nogil:
-        range_walk(high, low, close, window, state, out, high.shape[1])
+        if close.shape[1] == LANES:
+            range_walk(high, low, close, window, state, out, LANES)
+        else:
+            range_walk(high, low, close, window, state, out, close.shape[1])
 
 
 cdef inline void since_push(const real* x, row best, row where, row suffix, row wsuffix, Py_ssize_t apart, real_row out,
@@ -527,14 +537,14 @@ cdef inline void std_push(const real* x, row anchor, row past, row total, row sq
                           bint bands, double p, double size, double divisor, double up, double down) noexcept nogil:
     # the rows p + 1, ... of a block of `size` rows
     cdef Py_ssize_t i, j
-    cdef double v, s, q, c, m, d, inverse = 1 / divisor
+    cdef double v, s, q, c, m, d, inverse = 1 / divisor, part = 1 / size
     cdef double inv[2]
     cdef double share[2]
     cdef double cross[2]
     for i in range(rows):
         inv[i] = 1 / (p + i + 1)
-        share[i] = (size - p - i - 1) / size
-        cross[i] = (size - p - i - 1) * (p + i + 1) / size
+        share[i] = (size - p - i - 1) * part
+        cross[i] = share[i] * (p + i + 1)
     for j in range(n):
         s = total[j]
         c = square[j]
@@ -542,8 +552,8 @@ cdef inline void std_push(const real* x, row anchor, row past, row total, row sq
             v = x[i * n + j] - anchor[j]
             s = s + v
             c = c + v * v
-            q = c - s * s * inv[i]
             m = s * inv[i]
+            q = c - s * m
             d = (past[j] - anchor[j]) + (smean[i * apart + j] - m)
             q = q + squares[i * apart + j] + d * d * cross[i]
             q = sqrt(divided(0 if q < 0 else q, divisor, inverse))
@@ -574,7 +584,7 @@ cdef inline void std_fold(const real* x, Py_ssize_t far, row slot, row qslot, Py
             s = s + v
             q = q + v * v
             slot[i * apart + j] = s * inv[i]
-            qslot[i * apart + j] = q - s * s * inv[i]
+            qslot[i * apart + j] = q - s * (s * inv[i])
         total[j] = s
         square[j] = q
 
@@ -662,63 +672,51 @@ def rolling_bands(const real[:, ::1] x, Py_ssize_t window, double ddof, double u
 
 # ---------------------------------------------------------------------------------------------- regression on time
 
-# The covariance with the row number about the same kind of anchor; row numbers are centred, so the anchor drops out.
+# The covariance with the row number about the same kind of anchor. Rows are weighed from the middle of the window, so the
+# weights of both parts cancel, as does what is common to their anchors; a suffix is weighed alike in every window.
 
 
-cdef inline void slope_push(const real* x, row anchor, row past, row total, row weighted, row smean, row scov,
-                            Py_ssize_t apart, real_row out, Py_ssize_t n, int rows, double p, double size,
-                            double divisor) noexcept nogil:
-    # the rows p + 1, ... of a block of `size` rows
+cdef inline void slope_push(const real* x, row anchor, row past, row total, row weighted, row suffix, Py_ssize_t apart,
+                            real_row out, Py_ssize_t n, int rows, double p, double size, double divisor) noexcept nogil:
+    # rows `p`, ... of a block of `size` rows
     cdef Py_ssize_t i, j
-    cdef double v, s, q, c, inverse = 1 / divisor
-    cdef double inv[2]
-    cdef double cross[2]
-    for i in range(rows):
-        inv[i] = 1 / (p + i + 1)
-        cross[i] = 0.5 * (size - p - i - 1) * (p + i + 1)
+    cdef double s, q, c, inverse = 1 / divisor
     for j in range(n):
         s = total[j]
         q = weighted[j]
         for i in range(rows):
-            v = x[i * n + j] - anchor[j]
-            s = s + v
-            q = q + (p + i) * v
-            c = (q - 0.5 * (p + i) * s) + scov[i * apart + j]
-            c = c + ((anchor[j] - past[j]) + (s * inv[i] - smean[i * apart + j])) * cross[i]
+            q = q + s
+            s = s + (x[i * n + j] - anchor[j])
+            c = suffix[i * apart + j] + (0.5 * (size - 1) * s - q)
+            c = c + (anchor[j] - past[j]) * (0.5 * (size - 1 - p - i) * (p + i + 1))
             out[i * n + j] = divided(c, divisor, inverse)
         total[j] = s
         weighted[j] = q
 
 
-cdef inline void slope_fold(const real* x, Py_ssize_t far, row slot, row cslot, Py_ssize_t apart, row anchor,
-                            row total, row weighted, Py_ssize_t n, int rows, double size) noexcept nogil:
-    # `size` rows of the block from the first of these on, counted from its back
+cdef inline void slope_fold(const real* x, Py_ssize_t far, row slot, Py_ssize_t apart, row anchor, row total,
+                            row weighted, Py_ssize_t n, int rows, double size) noexcept nogil:
     cdef Py_ssize_t i, j
-    cdef double v, s, q
-    cdef double inv[2]
-    for i in range(rows):
-        inv[i] = 1 / (size - i)
+    cdef double s, q
     for j in range(n):
         s = total[j]
         q = weighted[j]
         for i in range(rows - 1, -1, -1):
-            v = x[i * far + j] - anchor[j]
-            s = s + v
-            q = q + (size - 1 - i) * v
-            slot[i * apart + j] = s * inv[i]
-            cslot[i * apart + j] = 0.5 * (size - 1 - i) * s - q
+            q = q + s
+            s = s + (x[i * far + j] - anchor[j])
+            slot[i * apart + j] = q - 0.5 * (size - 1) * s
         total[j] = s
         weighted[j] = q
 
 
-cdef inline void slope_block(const real* x, Py_ssize_t far, double* slot, double* cslot, Py_ssize_t apart, row anchor,
-                             row total, row weighted, Py_ssize_t n, Py_ssize_t w) noexcept nogil:
+cdef inline void slope_block(const real* x, Py_ssize_t far, double* slot, Py_ssize_t apart, row anchor, row total,
+                             row weighted, Py_ssize_t n, Py_ssize_t w) noexcept nogil:
     cdef Py_ssize_t i
     anchor_at(x + (w - 1) * far, anchor, total, weighted, n)
     for i in range(w - 2, -1, -2):
-        slope_fold(x + i * far, far, slot + i * apart, cslot + i * apart, apart, anchor, total, weighted, n, 2, w - i)
+        slope_fold(x + i * far, far, slot + i * apart, apart, anchor, total, weighted, n, 2, w)
     if w % 2:
-        slope_fold(x, far, slot, cslot, apart, anchor, total, weighted, n, 1, w)
+        slope_fold(x, far, slot, apart, anchor, total, weighted, n, 1, w)
 
 
 cdef inline int slope_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out,
@@ -726,7 +724,6 @@ cdef inline int slope_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::
     cdef Py_ssize_t i, m, t = 0, w = window, p = <Py_ssize_t>state[0, 0] - 1, apart = state.shape[1]
     cdef row anchor = &state[1, 0], total = &state[2, 0], weighted = &state[3, 0], past = &state[4, 0]
     cdef double* table = &state[5, 0]
-    cdef double* ctable = &state[6 + w, 0]
     cdef double size = w, divisor = size * (size * size - 1) / 12
     if p < 0 and x.shape[0]:
         p = 0
@@ -741,21 +738,20 @@ cdef inline int slope_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::
         while i < m:
             # the last window of a block has no suffix, and nothing to do with its anchor
             if i + 2 <= m and p + i + 2 < w:
-                slope_push(&x[t + i, 0], anchor, past, total, weighted, table + (p + i + 1) * apart,
-                           ctable + (p + i + 1) * apart, apart, &out[t + i, 0], n, 2, p + i, size, divisor)
+                slope_push(&x[t + i, 0], anchor, past, total, weighted, table + (p + i + 1) * apart, apart,
+                           &out[t + i, 0], n, 2, p + i, size, divisor)
                 i += 2
             else:
                 slope_push(&x[t + i, 0], anchor, past if p + i + 1 < w else anchor, total, weighted,
-                           table + (p + i + 1) * apart, ctable + (p + i + 1) * apart, apart, &out[t + i, 0], n, 1,
-                           p + i, size, divisor)
+                           table + (p + i + 1) * apart, apart, &out[t + i, 0], n, 1, p + i, size, divisor)
                 i += 1
         if m == w:
-            slope_block(&x[t, 0], n, table, ctable, apart, past, total, weighted, n, w)
+            slope_block(&x[t, 0], n, table, apart, past, total, weighted, n, w)
         else:
             keep(&x[t, 0], table + p * apart, apart, n, m)
             p += m
             if p == w:
-                slope_block(<const double*>table, apart, table, ctable, apart, past, total, weighted, n, w)
+                slope_block(<const double*>table, apart, table, apart, past, total, weighted, n, w)
                 p = 0
         t += m
     state[0, 0] = p + 1
@@ -763,7 +759,7 @@ cdef inline int slope_walk(const real[:, ::1] x, Py_ssize_t window, double[:, ::
 
 
 def rolling_slope(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, real[:, ::1] out):
-    """Slope a row of the least-squares line through `window` rows; state: 2 window + 7 rows."""
+    """Slope a row of the least-squares line through `window` rows; state: window + 6 rows."""
     with nogil:
         if x.shape[1] == LANES:
             slope_walk(x, window, state, out, LANES)
@@ -774,42 +770,87 @@ def rolling_slope(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state,
 # ------------------------------------------------------------------------------------------ few columns in lanes
 
 
+cdef extern from * nogil:
+    """
+    /* The square of 8 by 8 values at `from`, rows `a` apart, turned about its diagonal to `to`, rows `b` apart. */
+    #if defined(__has_builtin)
+    #if __has_builtin(__builtin_shufflevector)
+    #define WB_SHUFFLES
+    #endif
+    #endif
+    #ifdef WB_SHUFFLES
+    #define WB_LOW(p, q) __builtin_shufflevector(p, q, 0, 8, 2, 10, 4, 12, 6, 14)
+    #define WB_HIGH(p, q) __builtin_shufflevector(p, q, 1, 9, 3, 11, 5, 13, 7, 15)
+    #define WB_EVEN(p, q) __builtin_shufflevector(p, q, 0, 1, 4, 5, 8, 9, 12, 13)
+    #define WB_ODD(p, q) __builtin_shufflevector(p, q, 2, 3, 6, 7, 10, 11, 14, 15)
+    #define WB_TURN(name, type) \\
+    typedef type name##_v __attribute__((vector_size(8 * sizeof(type)))); \\
+    typedef type name##_u __attribute__((vector_size(8 * sizeof(type)), aligned(sizeof(type)), may_alias)); \\
+    static inline void name(const type *from, Py_ssize_t a, type *to, Py_ssize_t b) { \\
+        name##_v r[8], s[8]; \\
+        for (int i = 0; i < 8; i++) r[i] = *(const name##_u *)(from + i * a); \\
+        for (int i = 0; i < 8; i += 2) { s[i] = WB_LOW(r[i], r[i + 1]); s[i + 1] = WB_HIGH(r[i], r[i + 1]); } \\
+        for (int i = 0; i < 8; i += 4) for (int k = 0; k < 2; k++) { \\
+            r[i + k] = WB_EVEN(s[i + k], s[i + k + 2]); r[i + k + 2] = WB_ODD(s[i + k], s[i + k + 2]); } \\
+        for (int i = 0; i < 4; i++) { \\
+            *(name##_u *)(to + i * b) = WB_EVEN(r[i], r[i + 4]); \\
+            *(name##_u *)(to + (i + 4) * b) = WB_ODD(r[i], r[i + 4]); } \\
+    }
+    #else
+    #define WB_TURN(name, type) \\
+    static inline void name(const type *from, Py_ssize_t a, type *to, Py_ssize_t b) { \\
+        for (int i = 0; i < 8; i++) for (int k = 0; k < 8; k++) to[k * b + i] = from[i * a + k]; \\
+    }
+    #endif
+    WB_TURN(wb_turn_float, float)
+    WB_TURN(wb_turn_double, double)
+    """
+    void turn_float "wb_turn_float"(const float*, Py_ssize_t, float*, Py_ssize_t) noexcept
+    void turn_double "wb_turn_double"(const double*, Py_ssize_t, double*, Py_ssize_t) noexcept
+
+
+cdef inline void turn(const real* source, Py_ssize_t a, real* target, Py_ssize_t b) noexcept nogil:
+    if real is float:
+        turn_float(source, a, target, b)
+    else:
+        turn_double(source, a, target, b)
+
+
 def interleave(const real[:, ::1] x, Py_ssize_t before, Py_ssize_t length, real[:, ::1] lanes):
     """Lay a long plane out as a wide one, cut by time.
 
     Lane b is the columns of x from row b * length on, for before + length rows; the lanes stand side by side.
     """
     cdef Py_ssize_t b, i, j, k, n = x.shape[1], rows = before + length, m = lanes.shape[1] // n, wide = lanes.shape[1]
+    cdef Py_ssize_t single = rows % 8 if n == 1 and m % 8 == 0 else rows
     cdef const real* source = &x[0, 0]
     cdef real* target = &lanes[0, 0]
     with nogil:
-        for i in range(0, rows if n > 1 else rows % 8):
+        for i in range(single):
             for b in range(m):
                 for j in range(n):
                     target[i * wide + b * n + j] = source[(b * length + i) * n + j]
-        if n == 1:
-            # eight rows of a lane are one cache line
-            for i in range(rows % 8, rows, 8):
-                for b in range(m):
-                    prefetch(&source[b * length + i + 32], 0)
-                    for k in range(8):
-                        target[(i + k) * wide + b] = source[b * length + i + k]
+        # eight rows of eight lanes are turned at once
+        for i in range(single, rows, 8):
+            for b in range(0, m, 8):
+                for k in range(b, b + 8):
+                    prefetch(&source[k * length + i + 32], 0)
+                turn(&source[b * length + i], length, &target[i * wide + b], wide)
 
 
 def deinterleave(const real[:, ::1] lanes, Py_ssize_t skip, real[:, ::1] out):
     """Put the lanes' rows from `skip` on behind each other again."""
     cdef Py_ssize_t b, i, j, k, n = out.shape[1], rows = lanes.shape[0] - skip, m = lanes.shape[1] // n
-    cdef Py_ssize_t wide = lanes.shape[1]
+    cdef Py_ssize_t wide = lanes.shape[1], single = rows % 8 if n == 1 and m % 8 == 0 else rows
     cdef const real* source = &lanes[skip, 0]
     cdef real* target = &out[0, 0]
     with nogil:
-        for i in range(0, rows if n > 1 else rows % 8):
+        for i in range(single):
             for b in range(m):
                 for j in range(n):
                     target[(b * rows + i) * n + j] = source[i * wide + b * n + j]
-        if n == 1:
-            for i in range(rows % 8, rows, 8):
-                for b in range(m):
-                    prefetch(&target[b * rows + i + 32], 1)
-                    for k in range(8):
-                        target[b * rows + i + k] = source[(i + k) * wide + b]
+        for i in range(single, rows, 8):
+            for b in range(0, m, 8):
+                for k in range(b, b + 8):
+                    prefetch(&target[k * rows + i + 32], 1)
+                turn(&source[i * wide + b], wide, &target[b * rows + i], rows)

@@ -70,7 +70,7 @@ for _name, _kernel in {
     "rolling_since": _rolling(rolling.rolling_since, 2, 5),
     "rolling_std": _rolling(rolling.rolling_std, 2, 7),
     "rolling_bands": _rolling(rolling.rolling_bands, 2, 7, 3),
-    "rolling_slope": _rolling(rolling.rolling_slope, 2, 7),
+    "rolling_slope": _rolling(rolling.rolling_slope, 1, 6),
     "ema": Kernel(recursive.ema, lambda window, alpha: 2),
     "macd": Kernel(recursive.macd, lambda fast, slow, signal: 4, 3),
     "rsi": Kernel(recursive.rsi, lambda window: 4),
