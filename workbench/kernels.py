@@ -64,13 +64,13 @@ kernels: Registry[Kernel] = Registry("kernel")
 for _name, _kernel in {
     "rolling_mean": _rolling(rolling.rolling_mean, 1, 3),
     "rolling_share": _rolling(rolling.rolling_share, 2, 5),
-    "rolling_wma": _rolling(rolling.rolling_wma, 2, 5),
+    "rolling_wma": _rolling(rolling.rolling_wma, 1, 4),
     "rolling_max": _rolling(rolling.rolling_max, 1, 3),
     "rolling_range": _rolling(rolling.rolling_range, 2, 5),
     "rolling_since": _rolling(rolling.rolling_since, 2, 5),
     "rolling_std": _rolling(rolling.rolling_std, 2, 7),
     "rolling_bands": _rolling(rolling.rolling_bands, 2, 7, 3),
-    "rolling_slope": _rolling(rolling.rolling_slope, 2, 7),
+    "rolling_slope": _rolling(rolling.rolling_slope, 1, 6),
     "ema": Kernel(recursive.ema, lambda window, alpha: 2),
     "macd": Kernel(recursive.macd, lambda fast, slow, signal: 4, 3),
     "rsi": Kernel(recursive.rsi, lambda window: 4),
@@ -151,7 +151,7 @@ class Verbs:
         number, rows = self._number, len(inputs[0])
         self._number += 1
         if number == len(self.states):
-            self.states.append(np.zeros((kernel.state(*params), self.columns)))
+            self.states.append(_table(kernel.state(*params), self.columns))
         if number == len(self._calls):
             self._calls.append((kernel, params))
             self._buffers.append(())
@@ -211,6 +211,17 @@ class Verbs:
         # the first window of a walk that starts afresh is not yet whole, so a full one goes before
         rows = sum(kernel.memory(*params) for kernel, params in self._calls)
         return (-(-rows // period) * period, period) if period > 1 else None
+
+
+def _table(rows: int, columns: int) -> np.ndarray:
+    """A state: zeros, of which every row starts a cache line of its own.
+
+    Wide rows are an odd number of lines apart, as rows that lie alike in their pages wait for each other.
+    """
+    width = columns if columns <= WIDE else (columns + 7) // 8 * 8 | 8
+    memory = np.zeros(rows * width + 8)
+    start = -memory.ctypes.data % 64 // 8
+    return memory[start : start + rows * width].reshape(rows, width)
 
 
 def _ready(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
