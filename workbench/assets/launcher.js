@@ -14,18 +14,14 @@
     return (await entry.get())();
   };
 
-  // The server names a new file itself, so nothing is ever overwritten; then a better name is looked for.
+  // The server names a new file itself and renames it to no name that is taken: nothing is ever overwritten.
   const create = async (contents, path) => {
+    const folder = await contents.get(path);
+    const taken = new Set(folder.content.map((item) => item.name));
+    let name = "study.ipynb";
+    for (let i = 2; taken.has(name); i++) name = `study_${i}.ipynb`;
     const made = await contents.newUntitled({ path, type: "notebook" });
-    for (let i = 1; i < 100; i++) {
-      const name = i === 1 ? "study.ipynb" : `study_${i}.ipynb`;
-      try {
-        return await contents.rename(made.path, path ? `${path}/${name}` : name);
-      } catch (error) {
-        if (error.response?.status !== 409) throw error;
-      }
-    }
-    return made;
+    return contents.rename(made.path, path ? `${path}/${name}` : name);
   };
 
   const newStudy = async (app, path) => {
@@ -44,13 +40,10 @@
     const { ILauncher } = await borrow("@jupyterlab/launcher");
     const { IDefaultFileBrowser } = await borrow("@jupyterlab/filebrowser");
     const { ICommandPalette, showErrorMessage } = await borrow("@jupyterlab/apputils");
-    const { LabIcon } = await borrow("@jupyterlab/ui-components");
-    const svgstr = await (await fetch(`${folder}logo.svg`)).text();
     const activate = (app, launcher, browser, palette) => {
       app.commands.addCommand(command, {
         label: "New study",
         caption: "A notebook that asks a question first and answers it last",
-        icon: new LabIcon({ name: "workbench:study", svgstr }),
         execute: async (args) => {
           try {
             return await newStudy(app, args.cwd ?? browser?.model.path ?? "");
@@ -59,7 +52,7 @@
           }
         },
       });
-      launcher?.add({ command, category: "Notebook", rank: -1 });
+      launcher?.add({ command, category: "Notebook", rank: 100, kernelIconUrl: `${folder}logo.svg` });
       palette?.addItem({ command, category: "workbench" });
     };
     return { id: "workbench:launcher", autoStart: true, optional: [ILauncher, IDefaultFileBrowser, ICommandPalette], activate };

@@ -133,7 +133,9 @@ def _folder(folder: Path, output: Path, look: Look, given: dict, progress: bool)
             entries.append(_export(books[path], path, _target(path, target), look, mine, progress))
         except WorkbenchError as error:
             failed[path] = error
-            entries.append(Entry(target.name if target.is_file() else "", path.stem, failed=error.message))
+            said = error.message.replace(str(path), path.name)
+            said = said if look.code else said.splitlines()[-1].strip()  # the others quote the cell
+            entries.append(Entry(target.name if target.is_file() else "", path.stem, failed=said))
     text = index(folder.resolve().name, entries, look)
     _write_whole(index_target, text.encode("utf-8"))
     if failed:

@@ -137,7 +137,7 @@ def facts(path: Path, run: dict) -> list[tuple[str, str]]:
         return [*told, ("Data and ledger", f"not known: {found}")]
     seeds = sorted({row["study"]["spec"]["seed"] for row in found.get("ledger", ()) if "spec" in row["study"]})
     if seeds:
-        told.append(("Seeds of the models", ", ".join(map(str, seeds))))
+        told.append(("Seeds", ", ".join(map(str, seeds))))
     return told
 
 
