@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 LOG := $(VENV)/setup.log
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input install --progress-bar off -c constraints.txt
 TOUR := notebooks/00_tour.ipynb
-NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --nbval-sanitize-with tests/nbval.cfg
+NBVAL := -p workbench.testing --nbval-cell-timeout=120
 PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
 CHECKED := build/checked
 
@@ -44,7 +44,7 @@ $(VENV)/.kernels: $(VENV)/.installed setup.py $(wildcard ext/*.pyx ext/*.pxd)
 	@$(if $(FLAGS_CHANGED),CYTHON_FORCE_REGEN=1) $(BIN)/python setup.py -q build_ext --inplace $(if $(FLAGS_CHANGED),--force)
 	@touch $@
 
-$(VENV)/.kernelspec: $(VENV)/.installed workbench/install.py
+$(VENV)/.kernelspec: $(VENV)/.installed workbench/install.py $(wildcard workbench/assets/*)
 	@$(BIN)/python -m workbench install
 	@touch $@
 

@@ -23,6 +23,15 @@ FLAGS = (
 )
 
 
+ARTIFACTS = Path(__file__).parent.parent / "artifacts"
+
+
+def keep(page, name: str, *, whole: bool = True) -> None:
+    """A picture of the page (`whole`, or what is in sight), for who wants to look at it after the run."""
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=str(ARTIFACTS / f"{name}.png"), full_page=whole)
+
+
 def executable() -> str:
     """Where Chromium is; skips the test where it isn't, or fails under WORKBENCH_REQUIRE_BROWSER=1."""
     found = find_browser()

@@ -1,4 +1,4 @@
-"""`python -m workbench`: lab, report, install, doctor."""
+"""`python -m workbench`: lab, report, new, install, doctor."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import pytest
 from packaging.requirements import Requirement
 
@@ -32,10 +33,10 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_help_lists_the_four_commands(capsys):
+def test_help_lists_the_commands(capsys):
     assert main([]) == 2
     text = capsys.readouterr().out
-    assert all(f"    {name}  " in text for name in ("lab", "report", "install", "doctor"))
+    assert all(f"    {name}  " in text for name in ("lab", "report", "new", "install", "doctor"))
 
 
 def test_version(capsys):
@@ -68,10 +69,33 @@ def test_install_is_repeatable_and_replaces_a_stale_spec(tmp_path):
     assert json.loads((folder / "kernel.json").read_text()) == install.kernelspec()
 
 
+def test_install_writes_the_card_of_the_launcher_whole(tmp_path, monkeypatch, capsys):
+    """With it JupyterLab finds a script, its icon and the study that it makes; a stale one is replaced."""
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share" / "jupyter"))
+    monkeypatch.setattr(install.sys, "prefix", str(tmp_path))
+    folder = tmp_path / "share" / "jupyter" / "labextensions" / "workbench"
+    assert not install._find_launcher().ok
+    assert main(["install"]) == 0
+    assert str(folder) in capsys.readouterr().out
+    assert install.installed_launcher() == folder
+    assert install._find_launcher().ok
+    package = json.loads((folder / "package.json").read_text())
+    assert (folder / package["jupyterlab"]["_build"]["load"]).read_text().startswith('"use strict"')
+    nbformat.validate(nbformat.read(folder / "static" / "study.json", 4))
+    (folder / "static" / "launcher.old.js").write_text("old")
+    (folder / "static" / "study.json").write_text("{}")
+    assert install.installed_launcher() is None
+    assert install.install_launcher() == folder
+    assert install.installed_launcher() == folder
+    assert not (folder / "static" / "launcher.old.js").exists()
+
+
 def test_install_for_the_user(tmp_path, monkeypatch):
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(tmp_path))
     assert main(["install", "--user"]) == 0
     assert (tmp_path / "kernels" / "workbench" / "kernel.json").is_file()
+    assert (tmp_path / "kernels" / "workbench" / "logo-svg.svg").is_file()
+    assert (tmp_path / "labextensions" / "workbench" / "package.json").is_file()
 
 
 def test_a_kernel_of_the_spec_starts_and_knows_workbench(tmp_path, monkeypatch):
@@ -201,15 +225,24 @@ def test_lab_quotes_a_name(here):
 def test_report_hands_on_its_arguments(monkeypatch, capsys):
     calls = []
 
-    def report(notebook, output=None, *, progress=True):
-        calls.append((notebook, output, progress))
+    def report(notebook, output=None, **options):
+        calls.append((notebook, output, options))
         return Path("reports/a.html")
 
     monkeypatch.setattr(export, "report", report)
     assert main(["report", "a.ipynb"]) == 0
-    assert main(["report", "a.ipynb", "-o", "b.html", "--quiet"]) == 0
-    assert calls == [("a.ipynb", None, True), ("a.ipynb", "b.html", False)]
+    line = "report a.ipynb -o b.html --quiet --no-code --theme light -p horizon=10 -p name=a=b -p horizon=20"
+    assert main(line.split()) == 0
+    plain = {"parameters": {}, "progress": True, "code": True, "theme": "auto"}
+    asked = {"parameters": {"horizon": "20", "name": "a=b"}, "progress": False, "code": False, "theme": "light"}
+    assert calls == [("a.ipynb", None, plain), ("a.ipynb", "b.html", asked)]
     assert capsys.readouterr().out.splitlines() == ["reports/a.html"] * 2
+
+
+@pytest.mark.parametrize("word", ["horizon", "=3", "a b=3", "3=x"])
+def test_a_parameter_without_a_name_is_refused(word, capsys):
+    assert main(["report", "a.ipynb", "-p", word]) == 1
+    assert f"-p {word}: expected NAME=VALUE" in capsys.readouterr().err
 
 
 def test_a_refusal_is_one_message_and_a_code(monkeypatch, capsys):

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from browser import chromium, opened
+from browser import chromium, keep, opened
 from bs4 import BeautifulSoup
 from nbformat import v4 as nbf
 from nbformat import write
@@ -16,7 +16,6 @@ from workbench.report import page as pages
 from workbench.report import report
 
 ROOT = Path(__file__).parent.parent
-ARTIFACTS = ROOT / "artifacts"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 SETUP = """
@@ -174,11 +173,6 @@ def test_a_page_is_whole_and_readable_with_the_network_cut(exported, browser, wi
     assert (seen.requests, seen.console) == ([], [])
 
 
-def keep(page, name: str) -> None:
-    ARTIFACTS.mkdir(exist_ok=True)
-    page.screenshot(path=str(ARTIFACTS / f"{name}.png"), full_page=True)
-
-
 @pytest.mark.browser
 def test_buttons_fold_code_and_turn_the_theme_and_paper_is_white(exported, browser):
     with opened(browser, exported) as (page, seen):
@@ -279,8 +273,8 @@ def paged(folder: Path, *contents) -> Path:
         cells.append(nbf.new_code_cell(f"c{i}", outputs=[nbf.new_output("display_data", data=content)]))
         cells.append(nbf.new_markdown_cell(f"after {i}"))
     nb = nbf.new_notebook(cells=cells)
-    text = pages.page(nb, copy.deepcopy(nb), folder / "a.ipynb", {"started": 0, "seconds": 0, "sha256": "0"})
-    (folder / "a.html").write_text(text, encoding="utf-8")
+    made = pages.page(nb, copy.deepcopy(nb), folder / "a.ipynb", {"started": 0, "seconds": 0, "sha256": "0"})
+    (folder / "a.html").write_text(made.text, encoding="utf-8")
     return folder / "a.html"
 
 

@@ -1,14 +1,15 @@
-"""``python -m workbench lab | report | install | doctor``: the same as the Makefile's, by hand."""
+"""``python -m workbench lab | new | report | install | doctor``: the same as the Makefile's, by hand."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import signal
 import sys
 from pathlib import Path
 
-from . import install
-from .errors import WorkbenchError
+from . import install, templates
+from .errors import ParameterError, WorkbenchError
 
 TOUR = Path("notebooks") / "00_tour.ipynb"
 
@@ -25,10 +26,25 @@ def parser() -> argparse.ArgumentParser:
         description=f"The notebook is {TOUR} by default, where there is one.",
         epilog="every other option is handed to JupyterLab: --no-browser, --port 9999",
     )
-    report = commands.add_parser("report", help="run a notebook and write it as one offline HTML file")
-    report.add_argument("notebook", help="the notebook to run; it is not changed")
-    report.add_argument("-o", "--output", help="the file to write; by default reports/NAME.html")
+    report = commands.add_parser("report", help="run a notebook, or a folder of them, into offline HTML files")
+    report.add_argument("notebook", help="the notebook to run, which is not changed; or a folder of notebooks")
+    report.add_argument(
+        "-o", "--output", help="the file to write, by default reports/NAME.html; for a folder the folder to write to"
+    )
+    report.add_argument(
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a parameter for the notebook, by papermill's convention: its cell tagged `parameters` has the names",
+    )
+    report.add_argument("--no-code", action="store_true", help="leave the code out of the page")
+    report.add_argument("--theme", default="auto", help="that the page opens in: light, dark or auto, the reader's own")
     report.add_argument("-q", "--quiet", action="store_true", help="show no progress bar")
+    new = commands.add_parser("new", help="write a new notebook from a template")
+    new.add_argument("template", help="what it is to be: study")
+    new.add_argument("name", help="of the notebook: momentum, or studies/momentum")
     kernel = commands.add_parser("install", help="write the kernelspec that notebooks start from")
     where = kernel.add_mutually_exclusive_group()
     where.add_argument("--user", action="store_true", help="for every JupyterLab of this user")
@@ -49,6 +65,19 @@ def split(words: list[str]) -> tuple[str | None, list[str]]:
     return None, words
 
 
+def pair(word: str) -> tuple[str, str]:
+    """Name and value of a parameter that was given as NAME=VALUE."""
+    name, equals, value = word.partition("=")
+    if not (equals and name.strip().isidentifier()):
+        raise ParameterError(f"-p {word}: expected NAME=VALUE", hint="as in -p horizon=10")
+    return name.strip(), value
+
+
+def stop(number: int, frame: object) -> None:
+    """End in good order on SIGTERM: the kernel is shut down, and temporary files go."""
+    raise SystemExit(128 + number)
+
+
 def run(arguments: argparse.Namespace, others: list[str]) -> int:
     """Carry out one command; gives back the exit code."""
     if arguments.version:
@@ -59,10 +88,17 @@ def run(arguments: argparse.Namespace, others: list[str]) -> int:
     elif arguments.command == "report":
         from .report.export import report
 
-        print(report(arguments.notebook, arguments.output, progress=not arguments.quiet))
+        look = {"code": not arguments.no_code, "theme": arguments.theme}
+        given = dict(map(pair, arguments.parameter))
+        print(report(arguments.notebook, arguments.output, parameters=given, progress=not arguments.quiet, **look))
+    elif arguments.command == "new":
+        print(templates.write(arguments.template, arguments.name))
     elif arguments.command == "install":
         folder = install.install_kernelspec(user=arguments.user, prefix=arguments.prefix)
         print(f"kernelspec written to {folder}")
+        print(
+            f"card of the launcher written to {install.install_launcher(user=arguments.user, prefix=arguments.prefix)}"
+        )
     elif arguments.command == "doctor":
         findings = install.doctor()
         print(install.table(findings))
@@ -78,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments, others = parser().parse_known_args(argv)
     if others and arguments.command != "lab":
         parser().error(f"unrecognized arguments: {' '.join(others)}")
+    former = signal.signal(signal.SIGTERM, stop) if arguments.command == "report" else None
     try:
         return run(arguments, others)
     except WorkbenchError as error:
@@ -86,6 +123,9 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         return 130
+    finally:
+        if former is not None:
+            signal.signal(signal.SIGTERM, former)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ from __future__ import annotations
 import re
 from difflib import get_close_matches
 
+FOLDED = "<details><summary>traceback</summary>"
+"""How the traceback of an error begins that `show_in` shows in a notebook."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -96,7 +99,7 @@ def show_in(shell) -> None:
         if shell.__class__.__name__ == "ZMQInteractiveShell":
             from IPython.display import HTML, display
 
-            display(HTML(f"<details><summary>traceback</summary><pre>{body}</pre></details>"))
+            display(HTML(f"{FOLDED}<pre>{body}</pre></details>"))
         shell._showtraceback(kind, error, lines)
         return full
 

@@ -1,4 +1,4 @@
-"""What surrounds the package on a machine: the kernelspec, JupyterLab, and what is there or missing.
+"""What surrounds the package on a machine: the kernelspec, the launcher's card, JupyterLab, and what is missing.
 
 At the top it imports the standard library and `errors` alone, so that `python -m workbench doctor` can speak
 even where nothing else is installed.
@@ -6,6 +6,7 @@ even where nothing else is installed.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata as metadata
 import importlib.util
 import json
@@ -19,9 +20,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from .errors import DataError, MissingPackageError, UnknownNameError
+from .templates import FOLDER as ASSETS
 
 KERNEL = "workbench"
 """The name of the kernelspec that notebooks ask for."""
+
+LAUNCHER = "workbench"
+"""The name of the extension that puts a card into JupyterLab's launcher."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -93,7 +98,61 @@ def install_kernelspec(*, user: bool = False, prefix: str | os.PathLike | None =
     where = {"user": True} if user else {"prefix": str(prefix or sys.prefix)}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "kernel.json").write_text(json.dumps(kernelspec(), indent=1) + "\n")
+        shutil.copyfile(ASSETS / "logo.svg", Path(folder) / "logo-svg.svg")
         return Path(KernelSpecManager().install_kernel_spec(folder, KERNEL, **where))
+
+
+def launcher_files() -> dict[str, bytes]:
+    """The files, by name, of the extension that puts "New study" into JupyterLab's launcher.
+
+    They are what JupyterLab calls a prebuilt extension; the script has its hash in its name, so that no browser
+    keeps an older one.
+    """
+    script = (ASSETS / "launcher.js").read_bytes()
+    name = f"static/launcher.{hashlib.sha256(script).hexdigest()[:12]}.js"
+    package = {
+        "name": LAUNCHER,
+        "version": metadata.version("workbench"),
+        "description": "A card for new studies",
+        "license": "BSD-3-Clause",
+        "jupyterlab": {"extension": True, "_build": {"load": name, "extension": "./extension"}},
+    }
+    return {
+        name: script,
+        "static/study.json": (ASSETS / "study.ipynb").read_bytes(),
+        "static/logo.svg": (ASSETS / "logo.svg").read_bytes(),
+        "install.json": b'{"packageManager": "python", "packageName": "workbench"}\n',
+        "package.json": json.dumps(package, indent=1).encode() + b"\n",  # last: with it JupyterLab takes it up
+    }
+
+
+def install_launcher(*, user: bool = False, prefix: str | os.PathLike | None = None) -> Path:
+    """Write the launcher's card, and give back its folder; `user` and `prefix` as in `install_kernelspec`."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    data = Path(KernelSpecManager().data_dir) if user else Path(prefix or sys.prefix) / "share" / "jupyter"
+    folder = data / "labextensions" / LAUNCHER
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "static").mkdir(parents=True)
+    for name, content in launcher_files().items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def installed_launcher() -> Path | None:
+    """The folder of the card that JupyterLab finds from here; None where there is none, or another."""
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    beside = [Path(folder).parent for folder in KernelSpecManager().kernel_dirs]
+    folders = [path / "labextensions" / LAUNCHER for path in beside]
+    folder = next((f for f in folders if (f / "package.json").is_file()), None)
+    if folder is None:
+        return None
+    try:
+        same = all((folder / name).read_bytes() == content for name, content in launcher_files().items())
+    except OSError:
+        return None
+    return folder if same else None
 
 
 def lab_command(notebook: str | os.PathLike | None, options: list[str]) -> list[str]:
@@ -137,6 +196,8 @@ def lab(notebook: str | os.PathLike | None = None, options: list[str] | None = N
         if found and found["argv"] is None and (again := installed_kernelspec())["argv"] is None:
             hint = "delete that folder: Jupyter looks there first"
             raise DataError(f"{again['folder']}/kernel.json can't be read", hint=hint)
+    if installed_launcher() is None:
+        print(f"card of the launcher written to {install_launcher()}")
     os.execv(command[0], command)
 
 
@@ -236,6 +297,17 @@ def _find_kernelspec() -> Finding:
     return Finding("kernelspec", found["folder"], True)
 
 
+def _find_launcher() -> Finding:
+    """Whether JupyterLab finds the card for new studies, as it is here."""
+    if importlib.util.find_spec("jupyter_client") is None:
+        return Finding("launcher card", "no jupyter_client to look for it", False, False, "python -m workbench install")
+    try:
+        found = installed_launcher()
+    except metadata.PackageNotFoundError:
+        found = None
+    return Finding("launcher card", str(found or "none"), found is not None, False, "python -m workbench install")
+
+
 def doctor() -> list[Finding]:
     """Look at this machine: interpreter, packages, kernels, kernelspec, compiler and browser."""
     version, new_enough = sys.version.split()[0], sys.version_info >= (3, 11)
@@ -247,6 +319,7 @@ def doctor() -> list[Finding]:
         *_find_packages(),
         _find_kernels(),
         _find_kernelspec(),
+        _find_launcher(),
         Finding("C compiler", compiler or "none", bool(compiler), False, get.format("gcc", "to build kernels")),
         Finding("browser", browser or no_browser(), bool(browser), False, get.format("chromium", "for the tests")),
     ]

@@ -38,6 +38,8 @@ from .errors import DataError, ParameterError, WorkbenchError
 DEFAULT_URL = "sqlite:///.workbench/ledger.sqlite"
 BUSY_SECONDS = 60.0  # how long a writer waits for another
 
+_read: dict[Path, dict[str, None]] = {}
+
 _metadata = sa.MetaData()
 _cells = sa.Table(
     "cells",
@@ -298,6 +300,7 @@ class Ledger:
                 chosen = sa.select(_cells).where(_cells.c.key.in_(keys[start : start + 500]))
                 for row in connection.execute(chosen).mappings():
                     found[row["key"]] = self._cell(row)
+        _read.setdefault(self.path, {}).update(dict.fromkeys(found))
         return found
 
     def missing(self, keys: Iterable[str]) -> list[str]:
@@ -343,6 +346,14 @@ class Ledger:
             ) from error
         rest = {name: value for name, value in row.items() if name != "payload"}
         return Cell(**{**rest, "created": datetime.fromisoformat(row["created"]), "arrays": arrays})
+
+
+def read_here() -> dict[Path, list[str]]:
+    """The keys of the cells that this process has read, by the file of their ledger, in the order of reading.
+
+    Every walk reads its cells, whoever computed them: so this is what the numbers of a session stand on.
+    """
+    return {path: [*keys] for path, keys in _read.items() if keys}
 
 
 def _row(cell: Mapping) -> dict:

@@ -1,73 +1,148 @@
-"""A notebook, run from its first cell to its last, as one HTML file that needs nothing else.
+"""A notebook, or each of a folder, as one HTML file that needs nothing else.
 
-What runs is a kernel of the environment that calls, whatever kernel the notebook names. The file is written
+What runs is a kernel of the environment that calls, whatever kernel the notebook names. Each file is written
 beside its final name and moved there at the very end: a notebook that fails, a Ctrl-C, a full disk or a
 killed process leaves the former report as it was.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import copy
 import hashlib
 import os
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, NotebookError, ParameterError, UnknownNameError, WorkbenchError
-from ..install import kernelspec
-from .page import page, quiet
+from .page import Entry, Look, index, page
+from .parameters import declared, inject
+from .run import UNCHANGED, run
 
 if TYPE_CHECKING:
-    from nbclient import NotebookClient
     from nbformat import NotebookNode
 
-UNCHANGED = "the former report, if there was one, is unchanged"
+INDEX = "index.html"
 
 
-def report(notebook: str | os.PathLike, output: str | os.PathLike | None = None, *, progress: bool = True) -> Path:
-    """Run a notebook and write it as one self-contained HTML file.
+def report(
+    notebook: str | os.PathLike,
+    output: str | os.PathLike | None = None,
+    *,
+    code: bool = True,
+    theme: str = "auto",
+    parameters: Mapping[str, object] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Run a notebook, or each of a folder, and write it as one self-contained HTML file.
 
     Parameters
     ----------
     notebook : path
-        An .ipynb file of Python cells. It is run in its own folder, by a kernel of this environment, and is
-        not changed.
+        An .ipynb file of Python cells, or a folder that holds some (those below it are left out). Each is run in its
+        own folder, by a kernel of this environment, and is not changed.
     output : path, default ``reports/<name of the notebook>.html``
-        Replaced only when all has gone well.
+        Replaced only when all has gone well. For a folder: the folder to write to, default ``reports``, with one page
+        a notebook and ``index.html``, which says what each of them asks and links to it.
+    code : bool, default True
+        Whether the page shows the code, and carries the notebook for who wants to run it. False leaves out both.
+    theme : {"auto", "light", "dark"}, default "auto"
+        That the page opens in; auto is the reader's own.
+    parameters : mapping of str to object, optional
+        By papermill's convention: put into a cell after the one that is tagged ``parameters``, which names them and
+        their defaults. Values are literals; a string is read as JSON where the default is anything but a string. For
+        a folder: each notebook takes those that it names.
     progress : bool, default True
         Whether to show a bar, by cell, on stderr.
 
     Returns
     -------
     Path
-        Of the file.
+        Of the file; for a folder of its index.
 
     Raises
     ------
     NotebookError
-        A cell failed, or the kernel did: names the cell, its first line and the error.
+        A cell failed, or the kernel did: names the cell, its first line and the error. For a folder: names each
+        notebook that failed, after all others and the index have been written.
     DataError, UnknownNameError
-        The file isn't a notebook, or there is none of that name.
+        The file isn't a notebook, or there is none of that name; no such parameter.
     ParameterError
-        The output is a folder, lies below a file, or is no regular file; a link is followed.
+        The output is a folder, lies below a file, or is no regular file; a link is followed. A parameter is of another
+        kind than its default.
     KeyboardInterrupt
         On Ctrl-C, after the kernel has been shut down.
     """
-
-    path = Path(notebook)
+    if theme not in ("auto", "light", "dark"):
+        raise UnknownNameError.of("theme", theme, ("auto", "light", "dark"))
+    path, look, given = Path(notebook), Look(code, theme), dict(parameters or {})
+    if path.is_dir():
+        return _folder(path, Path("reports" if output is None else output), look, given, progress)
     nb = _read(path)
-    target = _target(path, output)
-    source, digest = copy.deepcopy(nb), hashlib.sha256(path.read_bytes()).hexdigest()
-    started, clock = time.time(), time.monotonic()
-    _run(nb, path, progress)
-    facts = {"started": started, "seconds": time.monotonic() - clock, "sha256": digest}
-    _write_whole(target, page(nb, source, path, facts).encode("utf-8"))
+    target = _target(path, Path("reports") / f"{path.stem}.html" if output is None else Path(output))
+    _export(nb, path, target, look, given, progress)
     return target
+
+
+def _export(nb: NotebookNode, path: Path, target: Path, look: Look, given: dict, progress: bool) -> Entry:
+    """Run a notebook that was read, and write its page."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    values = inject(nb, given, path)
+    source = copy.deepcopy(nb)
+    started, clock = time.time(), time.monotonic()
+    found = run(nb, path, progress)
+    seconds = time.monotonic() - clock
+    facts = {"started": started, "seconds": seconds, "sha256": digest, "parameters": values, "found": found}
+    made = page(nb, source, path, facts, look)
+    _write_whole(target, made.text.encode("utf-8"))
+    return Entry(target.name, made.title, made.question, made.figures, seconds, len(made.text))
+
+
+def _folder(folder: Path, output: Path, look: Look, given: dict, progress: bool) -> Path:
+    """Export each notebook of a folder, and write the index; what fails does not keep the others from it."""
+    paths = sorted(p for p in folder.glob("*.ipynb") if p.is_file() and not p.name.startswith("."))
+    if not paths:
+        raise DataError(f"there is no notebook in {folder}", hint="folders below it are not looked into")
+    if any(p.stem == "index" for p in paths):
+        raise ParameterError(f"{folder} holds index.ipynb, whose page would be the index's", hint="rename it")
+    if output.exists() and not output.is_dir():
+        raise ParameterError(f"report: {output} is a file, expected a folder for the pages of {folder}")
+    index_target = _target(folder, output / INDEX)
+    books, failed = {}, {}
+    for path in paths:
+        try:
+            books[path] = _read(path)
+        except WorkbenchError as error:
+            failed[path] = error
+    known = {path: declared(nb) for path, nb in books.items()}
+    for name in given:
+        if not any(name in names for names in known.values()):
+            raise UnknownNameError.of(
+                f"parameter of the notebooks in {folder}", name, {n for k in known.values() for n in k}
+            )
+    entries = []
+    for path in paths:
+        target = output / f"{path.stem}.html"
+        try:
+            if path in failed:
+                raise failed[path]
+            mine = {name: value for name, value in given.items() if name in known[path]}
+            entries.append(_export(books[path], path, _target(path, target), look, mine, progress))
+        except WorkbenchError as error:
+            failed[path] = error
+            said = error.message.replace(str(path), path.name)
+            said = said if look.code else said.splitlines()[-1].strip()  # the others quote the cell
+            entries.append(Entry(target.name if target.is_file() else "", path.stem, failed=said))
+    text = index(folder.resolve().name, entries, look)
+    _write_whole(index_target, text.encode("utf-8"))
+    if failed:
+        told = "\n".join(f"  {error.message}" for error in failed.values())
+        hint = f"the other pages and {index_target} are written; {UNCHANGED}"
+        raise NotebookError(f"{len(failed)} of {len(paths)} notebooks failed:\n{told}", hint=hint)
+    return index_target
 
 
 def _read(path: Path) -> NotebookNode:
@@ -89,8 +164,8 @@ def _read(path: Path) -> NotebookNode:
     return nb
 
 
-def _target(path: Path, output: str | os.PathLike | None) -> Path:
-    target = Path("reports") / f"{path.stem}.html" if output is None else Path(output)
+def _target(path: Path, target: Path) -> Path:
+    """Where the page of `path` is written, once it is sure that a file can be there."""
     if target.is_dir():
         hint = f"name a file in it: {target / path.stem}.html"
         raise ParameterError(f"report: {target} is a folder, expected a file", hint=hint)
@@ -105,106 +180,6 @@ def _target(path: Path, output: str | os.PathLike | None) -> Path:
     except OSError as e:
         raise ParameterError(f"report: the folder {target.parent} can't be made: {e.strerror}") from e
     return target
-
-
-def _kernel_manager(folder: str):
-    """A manager that starts this environment's kernel, whichever kernels are installed."""
-    from jupyter_client import AsyncKernelManager
-    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-
-    class ThisEnvironment(KernelSpecManager):
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            # Figures come as themselves, without a copy of plotly.js beside each one.
-            return KernelSpec(**{**kernelspec(), "env": {"PLOTLY_RENDERER": "plotly_mimetype"}})
-
-    manager = AsyncKernelManager(kernel_name="workbench", kernel_spec_manager=ThisEnvironment(log=quiet()))
-    # Sockets in a folder of our own rather than open TCP ports, where the path is short enough for them.
-    where = os.path.join(folder, "kernel.json")
-    if os.name == "posix" and len(where) < 90:
-        manager.transport, manager.connection_file = "ipc", where
-    return manager
-
-
-def _run(nb: NotebookNode, path: Path, progress: bool) -> None:
-    """Execute `nb` in place, with a bar that counts its cells."""
-    from nbclient import NotebookClient
-    from tqdm import tqdm
-
-    count, at = len(nb.cells), -1
-    bar = tqdm(total=count, desc=path.stem, unit="cell", disable=not progress, leave=False)
-
-    def begin(cell, cell_index):
-        nonlocal at
-        at = cell_index
-        bar.update(cell_index - bar.n)
-
-    with bar, tempfile.TemporaryDirectory(prefix="wb-") as folder:
-        client = NotebookClient(
-            nb,
-            km=_kernel_manager(folder),
-            resources={"metadata": {"path": str(path.resolve().parent)}},
-            coalesce_streams=True,
-            store_widget_state=False,
-            on_cell_start=begin,
-            log=quiet(),
-        )
-        error = _execute(client)
-        bar.update(count - bar.n)
-    if error is not None:
-        raise _told(error, nb, at, path) from None
-
-
-def _execute(client: NotebookClient) -> Exception | None:
-    """Run all cells; gives back what went wrong.
-
-    A thread with an event loop of its own serves the kernel, so that this works inside a notebook too, and a
-    Ctrl-C reaches the caller, who waits here and then has the kernel shut down.
-    """
-    from nbclient.exceptions import CellExecutionError
-
-    at_work = []
-
-    async def execute():
-        at_work.extend((asyncio.get_running_loop(), asyncio.current_task()))
-        await client.async_execute(cleanup_kc=True)
-
-    with ThreadPoolExecutor(1, thread_name_prefix="notebook") as pool:
-        done = pool.submit(lambda: asyncio.run(execute()))
-        try:
-            done.result()
-        except KeyboardInterrupt:
-            client.shutdown_kernel = "immediate"
-            if at_work and not done.done():
-                loop, task = at_work
-                loop.call_soon_threadsafe(task.cancel)
-            raise
-        except (CellExecutionError, RuntimeError, TimeoutError, OSError) as e:
-            return e
-    return None
-
-
-def _told(error: Exception, nb: NotebookNode, at: int, path: Path) -> NotebookError:
-    """What went wrong, in the words of a notebook: which cell, how it begins, and what it said."""
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
-    from nbconvert.filters import strip_ansi
-
-    failed = isinstance(error, CellExecutionError)
-    if at < 0 or not (failed or isinstance(error, DeadKernelError)):
-        hint = "python -m workbench doctor says what is missing"
-        return NotebookError(f"{path}: the kernel did not run: {error}", hint=hint)
-    cell = nb.cells[at]
-    first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
-    first = first if len(first) <= 100 else first[:97] + "..."
-    number = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nb.cells[: at + 1])
-    said = f"{error.ename}: {error.evalue}" if failed else "the kernel died (out of memory, or a crash)"
-    told = NotebookError(
-        f"{path}: cell {at + 1} of {len(nb.cells)}, In [{number}], failed at `{first}`\n  {strip_ansi(said).strip()}",
-        hint=UNCHANGED,
-    )
-    for output in cell.outputs:
-        if output.output_type == "error":
-            told.add_note(strip_ansi("\n".join(output.traceback)))
-    return told
 
 
 def _write_whole(target: Path, content: bytes) -> None:

@@ -17,16 +17,14 @@ import gzip
 import html
 import json
 import logging
-import platform
 import re
-from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..errors import NotebookError
+from ..errors import FOLDED, NotebookError
+from . import provenance
 from .fragment import fragment
 from .style import HOUSE, ink, template
 
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
 PLOTLY = "application/vnd.plotly.v1+json"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 _TEMPLATES = Path(__file__).parent / "templates"
-_PACKAGES = ("workbench", "numpy", "pandas", "pyarrow", "scikit-learn", "statsmodels", "torch", "skorch")
-_TOOLS = ("plotly", "ipykernel", "nbclient", "nbconvert")
 # "Training:  40%|####      | 4/10 [00:01<00:02, 3.1it/s]": a bar of tqdm's says nothing once the work is done.
 _BAR = re.compile(r"(.*: )?\s*\d{1,3}%\|[^|]*\| *\S+/\S+ \[(\d+:)?\d\d:\d\d<[\d:?]+, .*\]\s*")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -56,6 +52,38 @@ _IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 _MIDNIGHT = re.compile(r"\s*(\d{4}-\d\d-\d\d) 00:00:00(\+00:00)?\s*")
 
 
+class Look(NamedTuple):
+    """How a page is shown: with its code or without, and in which theme ("auto" is the reader's)."""
+
+    code: bool = True
+    theme: str = "auto"
+
+
+LOOK = Look()
+
+
+class Page(NamedTuple):
+    """The text of a page; its title and question in words, and how many figures it has."""
+
+    text: str
+    title: str
+    question: str
+    figures: int
+
+
+class Entry(NamedTuple):
+    """One notebook in an index: the name of its page (empty where there is none), what the page says of itself, the
+    seconds of its run and the bytes of its file; or why it failed."""
+
+    href: str
+    title: str
+    question: str = ""
+    figures: int = 0
+    seconds: float = 0.0
+    size: int = 0
+    failed: str = ""
+
+
 def quiet() -> logging.Logger:
     """A log that keeps silent: what goes wrong is raised instead."""
     log = logging.getLogger("workbench.report")
@@ -63,7 +91,7 @@ def quiet() -> logging.Logger:
     return log
 
 
-def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict) -> str:
+def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict, look: Look = LOOK) -> Page:
     """The whole HTML text of an executed notebook.
 
     Parameters
@@ -75,11 +103,13 @@ def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict) -> str
     path : Path
         Of the notebook, for its name and the images beside it.
     facts : dict
-        Of the run: ``started`` (Unix time), ``seconds``, and the notebook's ``sha256``.
+        Of the run: ``started`` (Unix time), ``seconds``, the notebook's ``sha256``, and where known ``parameters``
+        and ``found`` (what `provenance.gather` gave).
+    look : Look, optional
 
     Returns
     -------
-    str
+    Page
     """
     from bs4 import BeautifulSoup
     from nbconvert.filters.markdown_mistune import InvalidNotebook
@@ -88,6 +118,8 @@ def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict) -> str
     for cell in nb.cells:
         if cell.cell_type == "code":
             cell.outputs = [o for o in (_settle(o, figures) for o in cell.outputs) if o is not None]
+            if not look.code:
+                _without_code(cell)
     nb.metadata.pop("widgets", None)
     exporter = _exporter()
     try:
@@ -98,20 +130,63 @@ def page(nb: NotebookNode, source: NotebookNode, path: Path, facts: dict) -> str
     soup = BeautifulSoup(body, "html.parser")
     _tidy(soup)
     title, heading = _heading(soup, path.stem)
-    contents = _contents(soup)
-    frame = exporter.environment.get_template("frame.html.j2")
-    return frame.render(
+    told = provenance.facts(path, facts)
+    text = _frame(
+        exporter,
+        look,
         title=title,
         heading=heading,
-        contents=contents,
+        byline=f"{told[0][1]} · {told[2][1]}",
+        contents=_contents(soup),
         body=str(soup),
-        facts=_facts(path, facts),
-        download=_download(source, path.name),
+        facts=told,
+        tables=provenance.tables(facts),
+        record=provenance.packed(path, facts),
+        download=_download(source, path.name) if look.code else None,
         figures=_figures(figures),
         plotly=_plotly() if figures else "",
+    )
+    drawn = len(figures) + len(soup.select(".output.image"))
+    return Page(text, title, _question(soup, title), drawn)
+
+
+def index(name: str, entries: list[Entry], look: Look = LOOK) -> str:
+    """The HTML text of a page that lists other pages beside it.
+
+    Parameters
+    ----------
+    name : str
+        Of the folder.
+    entries : list of Entry
+    look : Look, optional
+    """
+    exporter = _exporter()
+    body = exporter.environment.get_template("entries.html.j2").render(entries=entries)
+    count = f"{len(entries)} notebook{'s' if len(entries) != 1 else ''}"
+    failed = sum(bool(entry.failed) for entry in entries)
+    byline = f"{count}, run in {sum(e.seconds for e in entries):.0f} s" + (f"; {failed} failed" if failed else "")
+    return _frame(exporter, look, title=name, heading=f"<h1>{html.escape(name)}</h1>", byline=byline, body=body)
+
+
+def _frame(exporter, look: Look, **parts: object) -> str:
+    return exporter.environment.get_template("frame.html.j2").render(
+        theme="" if look.theme == "auto" else look.theme,
         style=(_TEMPLATES / "workbench" / "page.css").read_text(encoding="utf-8"),
         script=(_TEMPLATES / "workbench" / "page.js").read_text(encoding="utf-8"),
+        **parts,
     )
+
+
+def _without_code(cell: NotebookNode) -> None:
+    """Take the code out of a cell, and out of what its errors show."""
+    cell.source = ""
+    kept = []
+    for output in cell.outputs:
+        if output.output_type == "error":
+            output.traceback = [f"{output.ename}: {output.evalue}"]
+        if not str(output.get("data", {}).get("text/html", "")).startswith(FOLDED):
+            kept.append(output)
+    cell.outputs = kept
 
 
 def _settle(output: NotebookNode, figures: list[dict]) -> NotebookNode | None:
@@ -324,27 +399,12 @@ def _contents(soup: BeautifulSoup) -> list[tuple[str, str]]:
     return found if len(found) >= 3 else []
 
 
-def _facts(path: Path, facts: dict) -> list[tuple[str, str]]:
-    def versions(names: tuple[str, ...]) -> str:
-        found = {name: _version(name) for name in names}
-        return ", ".join(f"{name} {version}" for name, version in found.items() if version)
-
-    when = datetime.fromtimestamp(facts["started"], UTC)
-    return [
-        ("Notebook", path.name),
-        ("SHA-256", facts["sha256"]),
-        ("Run", f"{when:%Y-%m-%d %H:%M} UTC, from the first cell to the last in {facts['seconds']:.0f} s"),
-        ("Kernel", f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"),
-        ("Packages", versions(_PACKAGES)),
-        ("Made with", versions(_TOOLS)),
-    ]
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
+def _question(soup: BeautifulSoup, title: str) -> str:
+    """What the notebook asks, in the words of its opening: the paragraph that asks, or else the first."""
+    first = soup.find(class_="cell")
+    opening = [" ".join(p.get_text().split()) for p in first.find_all("p")] if first else []
+    asking = [] if title.endswith("?") else [words for words in opening if "?" in words]
+    return (asking or opening or [""])[0]
 
 
 def _download(source: NotebookNode, name: str) -> dict[str, str]:

@@ -1,0 +1,150 @@
+"""A notebook, run from its first cell to its last by a kernel of this environment, whatever kernel it names."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import NotebookError
+from ..install import kernelspec
+from .page import quiet
+from .provenance import MIME, PROBE
+
+if TYPE_CHECKING:
+    from nbclient import NotebookClient
+    from nbformat import NotebookNode
+
+UNCHANGED = "the former report, if there was one, is unchanged"
+
+
+def _kernel_manager(folder: str):
+    """A manager that starts this environment's kernel, whichever kernels are installed."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+    class ThisEnvironment(KernelSpecManager):
+        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+            # Figures come as themselves, without a copy of plotly.js beside each one.
+            return KernelSpec(**{**kernelspec(), "env": {"PLOTLY_RENDERER": "plotly_mimetype"}})
+
+    manager = AsyncKernelManager(kernel_name="workbench", kernel_spec_manager=ThisEnvironment(log=quiet()))
+    # Sockets in a folder of our own rather than open TCP ports, where the path is short enough for them.
+    where = os.path.join(folder, "kernel.json")
+    if os.name == "posix" and len(where) < 90:
+        manager.transport, manager.connection_file = "ipc", where
+    return manager
+
+
+def run(nb: NotebookNode, path: Path, progress: bool) -> dict | str:
+    """Execute `nb` in place, with a bar that counts its cells.
+
+    Returns
+    -------
+    dict or str
+        What `provenance.gather` found in the kernel after the last cell, or words on why it could not be asked.
+
+    Raises
+    ------
+    NotebookError
+        A cell failed, or the kernel did: names the cell, its first line and the error.
+    """
+    from nbclient import NotebookClient
+    from tqdm import tqdm
+
+    count, at = len(nb.cells), -1
+    nb.cells.append(_probe())
+    bar = tqdm(total=count, desc=path.stem, unit="cell", disable=not progress, leave=False)
+
+    def begin(cell, cell_index):
+        nonlocal at
+        at = min(cell_index, count - 1)
+        bar.update(cell_index - bar.n)
+
+    with bar, tempfile.TemporaryDirectory(prefix="wb-") as folder:
+        client = NotebookClient(
+            nb,
+            km=_kernel_manager(folder),
+            resources={"metadata": {"path": str(path.resolve().parent)}},
+            coalesce_streams=True,
+            store_widget_state=False,
+            on_cell_start=begin,
+            log=quiet(),
+        )
+        error = _execute(client)
+        bar.update(count - bar.n)
+    probe = nb.cells.pop()
+    if error is not None:
+        raise _told(error, nb, at, path) from None
+    return _answer(probe)
+
+
+def _probe() -> NotebookNode:
+    """A last cell, of our own, that asks the kernel what the notebook stands on; it may fail."""
+    from nbformat.v4 import new_code_cell
+
+    return new_code_cell(PROBE, metadata={"tags": ["raises-exception"]})
+
+
+def _answer(probe: NotebookNode) -> dict | str:
+    for output in probe.outputs:
+        if MIME in output.get("data", {}):
+            return output.data[MIME]
+    said = [f"{o.ename}: {o.evalue}" for o in probe.outputs if o.output_type == "error"]
+    return said[0] if said else "the kernel did not answer"
+
+
+def _execute(client: NotebookClient) -> Exception | None:
+    """Run all cells; gives back what went wrong.
+
+    A thread with an event loop of its own serves the kernel, so that this works inside a notebook too, and a
+    Ctrl-C reaches the caller, who waits here and then has the kernel shut down.
+    """
+    from nbclient.exceptions import CellExecutionError
+
+    at_work = []
+
+    async def execute():
+        at_work.extend((asyncio.get_running_loop(), asyncio.current_task()))
+        await client.async_execute(cleanup_kc=True)
+
+    with ThreadPoolExecutor(1, thread_name_prefix="notebook") as pool:
+        done = pool.submit(lambda: asyncio.run(execute()))
+        try:
+            done.result()
+        except (KeyboardInterrupt, SystemExit):
+            client.shutdown_kernel = "immediate"
+            if at_work and not done.done():
+                loop, task = at_work
+                loop.call_soon_threadsafe(task.cancel)
+            raise
+        except (CellExecutionError, RuntimeError, TimeoutError, OSError) as e:
+            return e
+    return None
+
+
+def _told(error: Exception, nb: NotebookNode, at: int, path: Path) -> NotebookError:
+    """What went wrong, in the words of a notebook: which cell, how it begins, and what it said."""
+    from nbclient.exceptions import CellExecutionError, DeadKernelError
+    from nbconvert.filters import strip_ansi
+
+    failed = isinstance(error, CellExecutionError)
+    if at < 0 or not (failed or isinstance(error, DeadKernelError)):
+        hint = "python -m workbench doctor says what is missing"
+        return NotebookError(f"{path}: the kernel did not run: {error}", hint=hint)
+    cell = nb.cells[at]
+    first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
+    first = first if len(first) <= 100 else first[:97] + "..."
+    number = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nb.cells[: at + 1])
+    said = f"{error.ename}: {error.evalue}" if failed else "the kernel died (out of memory, or a crash)"
+    told = NotebookError(
+        f"{path}: cell {at + 1} of {len(nb.cells)}, In [{number}], failed at `{first}`\n  {strip_ansi(said).strip()}",
+        hint=UNCHANGED,
+    )
+    for output in cell.outputs:
+        if output.output_type == "error":
+            told.add_note(strip_ansi("\n".join(output.traceback)))
+    return told
