@@ -60,11 +60,11 @@ class Forest(RandomForestRegressor):
             return super().predict(X)
 
 
-def check_classes(found: np.ndarray, samples: int) -> None:
+def check_classes(found: np.ndarray) -> None:
     """DataError unless the targets are of two classes at least: of one there is nothing to tell apart."""
     if len(found) < 2:
         raise DataError(
-            f"the {samples} samples are all of one class, {found[0]}: expected two classes or more",
+            f"all targets are of one class, {found[0]}: expected two classes or more",
             hint="train on more rows, or take a label that varies",
         )
 
@@ -75,7 +75,7 @@ class _TwoClasses:
     def fit(self, X, y, sample_weight=None):
         """As scikit-learn's; DataError where `y` holds one class only."""
         super().fit(X, y, sample_weight=sample_weight)
-        check_classes(self.classes_, len(y))
+        check_classes(self.classes_)
         return self
 
 
@@ -170,7 +170,7 @@ class StandardisedClassifier(ClassifierMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(y)
         weight = checked_weight(sample_weight, X)
-        check_classes(np.unique(y if weight is None else y[weight > 0]), len(y))
+        check_classes(np.unique(y if weight is None else y[weight > 0]))
         features = StandardScaler().fit(X, sample_weight=weight)
         self.estimator_ = clone(self.estimator).fit(features.transform(X), y, sample_weight=weight)
         self.classes_ = self.estimator_.classes_
