@@ -385,9 +385,7 @@ def test_a_sweep_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_pa
     draw = np.random.default_rng(len(sampler))
     path, out = tmp_path / "killed.sqlite", tmp_path / "out"
     created: dict = {}
-    for lines in draw.permutation([1, 15, 30])[
-        : 1 if sampler == "grid" else 2
-    ]:  # cells that ended for sure before the kill
+    for lines in draw.permutation([1, 15, 30])[: 1 if sampler == "grid" else 2]:  # cells that ended before
         process = start(path, out, how, sampler)
         while out.read_text().count("\n") <= lines and process.poll() is None:
             time.sleep(0.005)
