@@ -130,6 +130,7 @@ def test_a_value_is_read_as_its_default_is(name, given, value):
         ("horizon", "1.5", "horizon is 1.5, a float"),
         ("horizon", "true", "horizon is True, a bool"),
         ("cost", "[1]", "cost is [1], a list"),
+        ("cost", "true", "cost is True, a bool"),
         ("name", 5, "name is 5, a int; expected a str"),
         ("cost", "NaN", "no literal"),
         ("windows", {1, object()}, "no literal"),
