@@ -115,6 +115,23 @@ def test_coefficients_are_those_of_each_fold(given):
         wb.study(ModelSpec("random_forest", {"n_estimators": 2}), **given).coefficients()
 
 
+def test_intervals_are_those_of_statsmodels_on_the_last_fold(given):
+    import statsmodels.api as sm
+
+    table = wb.study(ModelSpec("ols"), **given).coefficients()
+    features, label = given["features"], given["label"]
+    samples = features.stack()
+    fold = list(given["splits"].split(label))[-1]
+    train = fold.train[samples.row, samples.column]
+    y = label.values[0][samples.row, samples.column]
+    theirs = sm.OLS(y[train], sm.add_constant(samples.values[train])).fit()
+    assert table["fold 3"].to_numpy() == pytest.approx(theirs.params[1:], rel=1e-9)
+    assert table[["low", "high"]].to_numpy() == pytest.approx(theirs.conf_int()[1:], rel=1e-9)
+    assert wb.study(RIDGE, **given).coefficients()["low"].isna().all()
+    drawn = wb.figures.coefficients(table).data
+    assert [trace.name for trace in drawn] == ["95 % interval, last fold", "range of the folds", "mean of the folds"]
+
+
 def test_nothing_is_asked_twice_and_no_answer_is_a_trial(given):
     first = wb.study(RIDGE, **given)
     before = first.importance()
