@@ -8,8 +8,10 @@ cdef extern from * nogil:
     """
     #include <math.h>
     typedef double *__restrict wb_row;
+    typedef float *__restrict wb_single_row;
     """
     ctypedef double* row "wb_row"
+    ctypedef float* single_row "wb_single_row"
     double NAN
     double INFINITY
     double sqrt(double) noexcept
@@ -28,3 +30,9 @@ cdef inline double divided(double v, double divisor, double inverse) noexcept no
     # v / divisor rounded as a division rounds it (Markstein 1990), at a third of its price; not for an infinite v
     cdef double q = v * inverse
     return fma(fma(-q, divisor, v), inverse, q)
+
+
+# the rows of an output, so that no pass has to find out first that they overlap none of its inputs
+ctypedef fused real_row:
+    single_row
+    row

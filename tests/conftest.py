@@ -25,3 +25,34 @@ def pytest_sessionstart():
         note = Path(workbench.__path__[0]) / "_ext" / "build.json"
         if not json.loads(note.read_text())["checked"]:
             raise pytest.UsageError(f"WORKBENCH_CHECKED=1, but the kernels beside {note} are plain ones")
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    from workbench.ledger import Ledger
+
+    return Ledger(tmp_path / "ledger.sqlite")
+
+
+@pytest.fixture
+def study(ledger, tmp_path, monkeypatch):
+    """Small panels, and where to keep what is walked on them; the workspace's own ledger is out of the way."""
+    from studies import panels
+
+    from workbench.evaluate import WalkForward
+
+    monkeypatch.setenv("WORKBENCH_LEDGER", str(tmp_path / "workspace.sqlite"))
+    features, label = panels(rows=160, symbols=5)
+    return {"features": features, "label": label, "splits": WalkForward(folds=4), "ledger": ledger}
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """The registered models and the toys among the studies; one may add to them for a test."""
+    from studies import register_toys
+
+    from workbench.models import models
+
+    monkeypatch.setattr(models, "_things", dict(models._things))
+    register_toys()
+    return models

@@ -13,11 +13,12 @@ from types import ModuleType
 
 # Every public name and the module that it lives in; nothing is imported before it is asked for.
 _HOMES = {
+    "CombinatorialPurged": "evaluate",
     "Ledger": "ledger",
     "ModelSpec": "models",
     "Panel": "panel",
+    "PurgedKFold": "evaluate",
     "Recipe": "features",
-    "Study": "study",
     "WalkForward": "evaluate",
     "WorkbenchError": "errors",
     "backtest": "backtest",

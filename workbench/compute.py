@@ -10,6 +10,7 @@ tasks are run, and serial, threads and processes give the same bits.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import pickle
 import sys
@@ -104,10 +105,7 @@ def run(
         `cancel` was set; `done` was called for all that had finished.
     """
     tasks = [_checked(task) for task in tasks]
-    if how not in HOWS:
-        raise ParameterError(f"how={how!r} is not a way to run", hint=UnknownNameError.of("way to run", how, HOWS).hint)
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise ParameterError(f"workers={workers!r} is not a number of workers", hint="give an int >= 1, or None")
+    check_how(how, workers)
     cancel = cancel or CancelToken()
     halt = threading.Event()  # set by a failed task, which must not touch the caller's token
     results, finished, failed = [None] * len(tasks), 0, {}
@@ -126,6 +124,8 @@ def run(
             report(name)
     if failed:
         first = min(failed)
+        if isinstance(failed[first], Cancelled):
+            raise failed[first]
         raise _failure(tasks[first][0], failed[first], len(failed) - 1) from failed[first]
     if finished < len(tasks):
         raise Cancelled(
@@ -133,6 +133,14 @@ def run(
             hint="what was finished is kept; run again to resume",
         )
     return results
+
+
+def check_how(how: str, workers: int | None = None) -> None:
+    """ParameterError unless `how` and `workers` are what `run` takes."""
+    if how not in HOWS:
+        raise ParameterError(f"how={how!r} is not a way to run", hint=UnknownNameError.of("way to run", how, HOWS).hint)
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise ParameterError(f"workers={workers!r} is not a number of workers", hint="give an int >= 1, or None")
 
 
 def _checked(task: tuple) -> tuple:
@@ -206,12 +214,15 @@ def _not_sent(tasks, error: BaseException) -> TaskError:
 class _Nowhere:
     """A file that keeps nothing."""
 
-    write = staticmethod(len)
+    @staticmethod
+    def write(data) -> int:
+        return memoryview(data).nbytes  # what is large comes as a buffer, which has no len
 
 
 def _attempt_away(home, index, call, args):
     """Run one task in a worker process that the process `home` started; what it gives has to pickle."""
-    if os.getpid() != home and os.getppid() == home:
+    parent = multiprocessing.parent_process()
+    if parent is not None and parent.pid == home:  # not asked of the system: it may have ended by now
         _follow(home)
     outcome = _attempt(index, call, args)
     try:
@@ -262,10 +273,8 @@ def _portable(error: BaseException) -> BaseException:
     return error
 
 
-def _failure(name: str, error: BaseException, others: int = 0) -> BaseException:
-    """What to raise where the task `name` failed: an error that names it; a cancelled one was cancelled."""
-    if isinstance(error, Cancelled):
-        return error
+def _failure(name: str, error: BaseException, others: int = 0) -> TaskError:
+    """What to raise where the task `name` failed: an error that names it."""
     more = f" (and {others} more)" if others else ""
     said = error.message if isinstance(error, WorkbenchError) else f"{type(error).__name__}: {error}"
     hint = error.hint if isinstance(error, WorkbenchError) else None
@@ -277,6 +286,8 @@ def naming(name: str):
     """Within this block an error is a TaskError that names the task, as in `run`."""
     try:
         yield
+    except Cancelled:
+        raise
     except Exception as error:
         raise _failure(name, error) from error
 

@@ -20,7 +20,7 @@ from .errors import DataError, ParameterError
 from .registry import Registry
 
 try:
-    from ._ext import account, cross, recursive, rolling, shift
+    from ._ext import account, barrier, cross, recursive, rolling, shift
 except ImportError as error:  # pragma: no cover - only without a build
     error.add_note("the compiled kernels are missing or were built elsewhere: run `pip install -e .` once more")
     raise
@@ -64,13 +64,13 @@ kernels: Registry[Kernel] = Registry("kernel")
 for _name, _kernel in {
     "rolling_mean": _rolling(rolling.rolling_mean, 1, 3),
     "rolling_share": _rolling(rolling.rolling_share, 2, 5),
-    "rolling_wma": _rolling(rolling.rolling_wma, 2, 5),
+    "rolling_wma": _rolling(rolling.rolling_wma, 1, 4),
     "rolling_max": _rolling(rolling.rolling_max, 1, 3),
     "rolling_range": _rolling(rolling.rolling_range, 2, 5),
     "rolling_since": _rolling(rolling.rolling_since, 2, 5),
     "rolling_std": _rolling(rolling.rolling_std, 2, 7),
     "rolling_bands": _rolling(rolling.rolling_bands, 2, 7, 3),
-    "rolling_slope": _rolling(rolling.rolling_slope, 2, 7),
+    "rolling_slope": _rolling(rolling.rolling_slope, 1, 6),
     "ema": Kernel(recursive.ema, lambda window, alpha: 2),
     "macd": Kernel(recursive.macd, lambda fast, slow, signal: 4, 3),
     "rsi": Kernel(recursive.rsi, lambda window: 4),
@@ -83,6 +83,7 @@ for _name, _kernel in {
     "rank": Kernel(cross.rank, lambda: 4),
     "zscore": Kernel(cross.zscore, lambda ddof: 1),
     "account": Kernel(account.account, lambda capital, cost, slippage: 5, 3),
+    "triple_barrier": Kernel(barrier.triple_barrier, lambda horizon, up, down: 0, 3),
 }.items():
     kernels.add(_name, _kernel)
 
@@ -91,12 +92,18 @@ _checkpoint: ContextVar[Callable[[], None] | None] = ContextVar("checkpoint", de
 
 @contextmanager
 def checkpoint(check: Callable[[], None] | None) -> Iterator[None]:
-    """Within this block, running kernels call `check` every few milliseconds; it stops them by raising."""
+    """Within this block, running kernels and training networks call `check` often; it stops them by raising."""
     token = _checkpoint.set(check)
     try:
         yield
     finally:
         _checkpoint.reset(token)
+
+
+def poll() -> None:
+    """Call the check of the `checkpoint` block around, if there is one: so other long loops stop by it too."""
+    if (check := _checkpoint.get()) is not None:
+        check()
 
 
 class Verbs:
@@ -144,7 +151,7 @@ class Verbs:
         number, rows = self._number, len(inputs[0])
         self._number += 1
         if number == len(self.states):
-            self.states.append(np.zeros((kernel.state(*params), self.columns)))
+            self.states.append(_table(kernel.state(*params), self.columns))
         if number == len(self._calls):
             self._calls.append((kernel, params))
             self._buffers.append(())
@@ -206,6 +213,17 @@ class Verbs:
         return (-(-rows // period) * period, period) if period > 1 else None
 
 
+def _table(rows: int, columns: int) -> np.ndarray:
+    """A state: zeros, of which every row starts a cache line of its own.
+
+    Wide rows are an odd number of lines apart, as rows that lie alike in their pages wait for each other.
+    """
+    width = columns if columns <= WIDE else (columns + 7) // 8 * 8 | 8
+    memory = np.zeros(rows * width + 8)
+    start = -memory.ctypes.data % 64 // 8
+    return memory[start : start + rows * width].reshape(rows, width)
+
+
 def _ready(x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """`x` as kernels take it, copied only if it must be."""
     if x.dtype == dtype and x.flags.c_contiguous and x.flags.aligned:
@@ -221,8 +239,7 @@ def run(sentence: Callable, verbs: Verbs, inputs: Sequence[np.ndarray], outs: Se
     start = 0
     with np.errstate(all="ignore"):
         while start < rows:
-            if (check := _checkpoint.get()) is not None:
-                check()
+            poll()
             if narrow and start:
                 start = _in_lanes(sentence, verbs, inputs, outs, start)
             stop = min(rows, start + max(1, (LONG if verbs.is_bare and start else CHUNK) // max(columns, 1)))
@@ -258,8 +275,7 @@ def _in_lanes(
         if length < max(before, 1):
             break
         stop = start + lanes * length
-        if (check := _checkpoint.get()) is not None:
-            check()
+        poll()
         if not planes or len(planes[0]) != before + length:
             wide._direct.clear()
             shape = (before + length, lanes * columns)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -26,6 +27,8 @@ from .panel import Panel
 
 DEFAULT_FOLDER = ".workbench/panels"
 _FACTS = "facts.json"
+_PAGE = 4096  # bytes
+_LENT = re.compile(r"workbench-(\d+)-\w+")  # a folder that is lent, with the process that lends it
 
 
 @dataclass(frozen=True)
@@ -48,18 +51,18 @@ class Ref:
         return Path(unquote(parts.path))
 
     def arrays(self) -> Mapping[str, np.ndarray]:
-        """The arrays by name, read-only, mapped into memory once a process.
+        """The arrays by name, read-only, mapped into memory for as long as one of them is used.
 
         Raises
         ------
         DataError
             The folder is not there, or not whole.
         """
-        return _opened(str(self.folder))[0]
+        return _read(self.folder)[0]
 
     def facts(self) -> dict:
         """What was said of the arrays, in JSON's terms."""
-        return _opened(str(self.folder))[1]
+        return _read(self.folder)[1]
 
 
 @dataclass(frozen=True)
@@ -88,21 +91,24 @@ class PanelRef(Ref):
         DataError
             The folder is not there, not whole, not this panel's or, where that was asked for, of other content.
         """
-        arrays, facts = self.arrays(), self.facts()
+        arrays, facts = _read(self.folder)
         if facts.get("fingerprint") != self.fingerprint:
             raise DataError(f"{self.folder} holds another panel than the one of fingerprint {self.fingerprint[:12]}")
         time = pd.DatetimeIndex(arrays["time"].copy(), tz="UTC")
         panel = Panel(np.asarray(arrays["values"]), time, facts["symbols"], facts["fields"], facts["lookback"])
         if verify:
             if panel.fingerprint != self.fingerprint:
-                raise DataError(f"{self.folder} is damaged: its content is not that of its fingerprint")
+                raise DataError(
+                    f"{self.folder} is damaged: its content is not that of its fingerprint",
+                    hint="delete that folder and save the panel again",
+                )
         else:
             object.__setattr__(panel, "_fingerprint", self.fingerprint)
         return panel
 
 
 def save_panel(panel: Panel, folder: str | os.PathLike | None = None) -> PanelRef:
-    """Write a panel under its fingerprint, unless it is there already.
+    """Write a panel under its fingerprint, unless it is there already and whole.
 
     Parameters
     ----------
@@ -119,11 +125,14 @@ def save_panel(panel: Panel, folder: str | os.PathLike | None = None) -> PanelRe
     WorkbenchError
         It can't be written; nothing is left behind then.
     """
-    target = Path(folder or DEFAULT_FOLDER).expanduser().absolute() / panel.fingerprint
-    if not (target / _FACTS).is_file():
+    # the fingerprint is that of the content, which says nothing of what it was computed from
+    name = f"{panel.fingerprint}-{panel.lookback}" if panel.lookback else panel.fingerprint
+    target = Path(folder or DEFAULT_FOLDER).expanduser().absolute() / name
+    if not _is_whole(target):
         facts = {"symbols": panel.symbols, "fields": panel.fields, "lookback": panel.lookback}
         time = panel.time.tz_localize(None).to_numpy()
-        _write(target, {"values": panel.values, "time": time}, facts | {"fingerprint": panel.fingerprint})
+        arrays = {"values": panel.values, "time": time}
+        _write(target, arrays, facts | {"fingerprint": panel.fingerprint}, lasting=True)
     return PanelRef(target.as_uri(), panel.fingerprint)
 
 
@@ -132,14 +141,27 @@ def lent(arrays: Mapping[str, np.ndarray], facts: Mapping | None = None) -> Iter
     """A reference to `arrays` that lasts as long as the block.
 
     Its folder lies where temporary files do; one that a killed process has left is removed by the next call.
+
+    Raises
+    ------
+    WorkbenchError
+        It can't be written; nothing is left behind then.
     """
-    root = Path(tempfile.gettempdir())
-    for left in root.glob("workbench-[0-9]*-*"):
-        if not _is_alive(int(left.name.split("-")[1])):
-            shutil.rmtree(left, ignore_errors=True)
-    home = Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=root))
+    try:
+        root = Path(tempfile.gettempdir())
+        for left in root.glob("workbench-*"):
+            match = _LENT.fullmatch(left.name)
+            if match and not _is_alive(int(match[1])):
+                shutil.rmtree(left, ignore_errors=True)
+        home = Path(tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-", dir=root))
+    except OSError as error:
+        raise _unwritten(Path(tempfile.tempdir or "the folder of temporary files"), arrays, error) from error
     try:
         _write(home / "lent", arrays, dict(facts or {}))
+        # mapped and touched here as well: the system counts a page that one process alone maps as private to it
+        mapped, _ = _read(home / "lent")
+        for array in mapped.values():
+            array.reshape(-1).view(np.uint8)[::_PAGE].max(initial=0)
         yield Ref((home / "lent").as_uri())
     finally:
         shutil.rmtree(home, ignore_errors=True)
@@ -155,33 +177,56 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def _write(target: Path, arrays: Mapping[str, np.ndarray], facts: dict) -> None:
-    """The folder `target`, which comes into being whole."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+def _write(target: Path, arrays: Mapping[str, np.ndarray], facts: dict, *, lasting: bool = False) -> None:
+    """The folder `target`, which comes into being whole; a torn one that stands there is replaced.
+
+    `lasting` waits until it is on the disk.
+    """
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}.partial")
     try:
         partial.mkdir(parents=True)
         for name, array in arrays.items():
-            np.save(partial / f"{name}.npy", array, allow_pickle=False)
-        (partial / _FACTS).write_text(json.dumps(facts))
-        os.replace(partial, target)
+            with open(partial / f"{name}.npy", "wb") as file:
+                np.save(file, array, allow_pickle=False)
+                if lasting:
+                    file.flush()
+                    os.fsync(file.fileno())
+        # last, and with the names of all arrays: where it can be read, nothing is missing
+        (partial / _FACTS).write_text(json.dumps({"arrays": list(arrays), "facts": facts}))
+        if target.exists() and not _is_whole(target):
+            torn = partial.with_suffix(".torn")
+            os.rename(target, torn)
+            shutil.rmtree(torn, ignore_errors=True)
+        os.rename(partial, target)
     except OSError as error:
-        if (target / _FACTS).is_file():  # somebody else was quicker, with the same content
-            return
-        size = sum(array.nbytes for array in arrays.values())
-        raise WorkbenchError(
-            f"{size / 1e6:,.1f} MB can't be written to {target}: {error.strerror or error}",
-            hint="make room, or point TMPDIR or the folder to a disk that has some",
-        ) from error
+        if not _is_whole(target):  # or else somebody was quicker, with the same content
+            raise _unwritten(target, arrays, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-@lru_cache(maxsize=8)
-def _opened(folder: str) -> tuple[dict[str, np.ndarray], dict]:
-    path = Path(folder)
+def _unwritten(target: Path, arrays: Mapping[str, np.ndarray], error: OSError) -> WorkbenchError:
+    size = sum(array.nbytes for array in arrays.values())
+    return WorkbenchError(
+        f"{size / 1e6:,.1f} MB can't be written to {target}: {error.strerror or error}",
+        hint="make room, or point TMPDIR or the folder to a disk that has some",
+    )
+
+
+def _is_whole(folder: Path) -> bool:
     try:
-        facts = json.loads((path / _FACTS).read_text())
-        arrays = {file.stem: np.load(file, mmap_mode="r") for file in sorted(path.glob("*.npy"))}
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} can't be opened: {error}", hint="write it again: save_panel(panel)") from error
-    return arrays, facts
+        _read(folder)
+    except DataError:
+        return False
+    return True
+
+
+def _read(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
+    try:
+        content = json.loads((folder / _FACTS).read_text())
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in content["arrays"]}
+        return arrays, dict(content["facts"])
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder} can't be opened: {type(error).__name__}: {error}", hint="write it again: save_panel(panel)"
+        ) from error

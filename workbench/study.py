@@ -12,7 +12,7 @@ from .compute import CancelToken
 from .evaluate import explain
 from .evaluate.cells import How, title
 from .evaluate.layout import Layout
-from .evaluate.splits import WalkForward
+from .evaluate.splits import Splits
 from .evaluate.walk import BASELINES, Walk, as_ledger, checked_spec, comparison, walks_of
 from .ledger import Ledger
 from .models import ModelSpec
@@ -140,7 +140,7 @@ def study(
     label: Panel,
     *,
     baselines: Sequence[str] = BASELINES,
-    splits: WalkForward | None = None,
+    splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
     how: str | None = None,

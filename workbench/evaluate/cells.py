@@ -1,8 +1,8 @@
 """The unit of work, a cell: one fold of one spec on one layout. What the ledger lacks is computed, and kept as it ends.
 
-1. Specs whose models see only moments are solved from sums that all their folds share.          (_by_moments)
-2. All other cells are tasks of their own, on threads or processes as their model declares.      (_by_fold)
-3. Each is put into the ledger as it ends, whatever becomes of the others.                       (_Keeper)
+1. Specs whose models see only moments are solved from sums that folds share, and kept spec by spec. (_by_moments)
+2. All other cells are tasks of their own, on threads or processes as their model declares, each kept
+   as it ends, whatever becomes of the others.                                                      (_by_fold)
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from ..models import ModelSpec, models
 from .fit import fit_fold, moments, scored, shared
 from .layout import Layout
 from .splits import Fold
-from .table import taken
 
 BATCHES = 8  # of sets of samples: as many tasks, whatever the number of workers, so that they are long enough
 
@@ -45,44 +44,19 @@ class How(NamedTuple):
 
 def compute_cells(lacking: dict[str, Task], layout: Layout, ledger: Ledger, run: How) -> None:
     """Compute the cells that are lacking, by key, and put each into the ledger."""
-    keep = _Keeper(layout, ledger)
-    summed, single = {}, {}
+    compute.check_how(run.how or compute.HOWS[0], run.workers)
+    mine: dict[ModelSpec, dict[str, Task]] = {}
     for key, task in lacking.items():
-        (summed if hasattr(task.spec.build(), "fit_moments") else single)[key] = task
+        mine.setdefault(task.spec, {})[key] = task
+    summed = {spec: mine.pop(spec) for spec in list(mine) if hasattr(spec.build(), "fit_moments")}
     # one thread to a sum, here as in the tasks: the same bits on every machine
     with compute.reporter(run.progress, len(lacking)) as report, compute.one_thread_each():
-        if summed:
-            _by_moments(summed, layout, keep, run, report)
-        for how in ("threads", "serial", "processes"):
-            chosen = {k: t for k, t in single.items() if (run.how or models[t.spec.name].how) == how}
+        for spec, cells in summed.items():
+            _by_moments(spec, cells, layout, ledger, run, report)
+        for how in compute.HOWS:
+            chosen = [cells.items() for spec, cells in mine.items() if (run.how or models[spec.name].how) == how]
             if chosen:
-                _by_fold(chosen, layout, keep, run._replace(how=how), report)
-
-
-class _Keeper:
-    """Puts finished cells into the ledger."""
-
-    def __init__(self, layout: Layout, ledger: Ledger):
-        self.layout, self.ledger = layout, ledger
-
-    def row(self, key: str, task: Task, result: dict[str, np.ndarray], seconds: float) -> dict:
-        layout, (spec, fold, code) = self.layout, task
-        at = layout.runs(spec, fold, "test")
-        row, column = taken(layout.table.row, at), taken(layout.table.column, at)
-        return {
-            "key": key,
-            "kind": "fold",
-            "data": layout.label.fingerprint,
-            "trial": layout.trial(spec),
-            "code": code,
-            "study": layout.asked(spec, fold),
-            "outcome": layout.outcome(spec, fold, result),
-            "arrays": {"row": row, "column": column, **result},
-            "seconds": seconds,
-        }
-
-    def put(self, rows: list[dict]) -> None:
-        self.ledger.put_many(rows)
+                _by_fold(dict(chain(*chosen)), layout, ledger, run._replace(how=how), report)
 
 
 def title(spec: ModelSpec) -> str:
@@ -97,61 +71,75 @@ def named(task: Task, layout: Layout) -> str:
     return f"{title(task.spec)}, fold {task.fold.number} of {len(layout.folds(task.spec))}"
 
 
-def _by_fold(lacking: dict[str, Task], layout: Layout, keep: _Keeper, run: How, report) -> None:
+def _row(key: str, task: Task, layout: Layout, result: dict[str, np.ndarray], seconds: float) -> dict:
+    """A finished cell, as the ledger takes it."""
+    spec, fold, code = task
+    row, column = layout.places(layout.runs(spec, fold, "test"))
+    return {
+        "key": key,
+        "kind": "fold",
+        "data": layout.label.fingerprint,
+        "trial": layout.trial(spec),
+        "code": code,
+        "study": layout.asked(spec, fold),
+        "outcome": layout.outcome(spec, fold, result),
+        "arrays": {"row": row, "column": column, **result},
+        "seconds": seconds,
+    }
+
+
+def _by_fold(cells: dict[str, Task], layout: Layout, ledger: Ledger, run: How, report) -> None:
     """Each cell by itself."""
     check = None if run.cancel is None or run.how == "processes" else run.cancel.check
-    keys = {named(task, layout): key for key, task in lacking.items()}
+    keys = {named(task, layout): key for key, task in cells.items()}
 
     def done(name: str, result: tuple[dict[str, np.ndarray], float]) -> None:
-        keep.put([keep.row(keys[name], lacking[keys[name]], *result)])
+        ledger.put_many([_row(keys[name], cells[keys[name]], layout, *result)])
         report(name)
 
-    with layout.table.lent() if run.how == "processes" else nullcontext(layout.table) as table:
+    with layout.lent() if run.how == "processes" else nullcontext(layout.table) as table:
         tasks = []
         for name, key in keys.items():
-            spec, fold, _ = lacking[key]
+            spec, fold, _ = cells[key]
             at = [layout.runs(spec, fold, part) for part in ("train", "test")]
             tasks.append((name, fit_fold, spec.build(), table, *at, check))
         compute.run(tasks, how=run.how, workers=run.workers, cancel=run.cancel, done=done)
 
 
-def _by_moments(lacking: dict[str, Task], layout: Layout, keep: _Keeper, run: How, report) -> None:
-    """Cells of models that see only moments; these are summed over all folds, so that it matters to no bit which
-    of them are lacking."""
-    for lookback in {layout.lookback(task.spec) for task in lacking.values()}:
-        mine = {key: task for key, task in lacking.items() if layout.lookback(task.spec) == lookback}
-        sums, parts = _sums(next(iter(mine.values())).spec, layout, run)
-        for spec in dict.fromkeys(task.spec for task in mine.values()):
-            rows = []
-            for key, task in mine.items():
-                if task.spec != spec:
-                    continue
-                if run.cancel is not None:
-                    run.cancel.check()
-                begun = time.perf_counter()
-                name = named(task, layout)
-                with compute.naming(name):
-                    estimator = spec.build()
-                    estimator.fit_moments(type(sums[0]).merged([sums[i] for i in parts[task.fold.number - 1]]))
-                    result = scored(estimator, layout.table, layout.runs(spec, task.fold, "test"))
-                rows.append(keep.row(key, task, result, time.perf_counter() - begun))
-                report(name)
-            keep.put(rows)
+def _by_moments(spec: ModelSpec, cells: dict[str, Task], layout: Layout, ledger: Ledger, run: How, report) -> None:
+    """The cells of a spec whose model sees only moments, put together; what was solved before an error is kept."""
+    known = _moments_of_folds(spec, layout, run)
+    rows = []
+    try:
+        for key, task in cells.items():
+            if run.cancel is not None:
+                run.cancel.check()
+            begun, name = time.perf_counter(), named(task, layout)
+            with compute.naming(name):
+                estimator = spec.build().fit_moments(known[task.fold.number - 1])
+                result = scored(estimator, layout.table, layout.runs(spec, task.fold, "test"))
+            rows.append(_row(key, task, layout, result, time.perf_counter() - begun))
+            report(name)
+    finally:
+        ledger.put_many(rows)
 
 
-def _sums(spec: ModelSpec, layout: Layout, run: How) -> tuple[list, list[list[int]]]:
-    """The moments of each set of samples, some sets a task, and the sets of each fold; once a layout."""
+def _moments_of_folds(spec: ModelSpec, layout: Layout, run: How) -> list:
+    """The moments of each fold's training samples, summed once a layout.
+
+    Over all folds, so that it matters to no bit which of them are lacking; some sets of samples are a task.
+    """
     lookback = layout.lookback(spec)
-    if lookback not in layout.sums:
+    if lookback not in layout.moments:
         sets, parts = shared([layout.sampled(fold.train) for fold in layout.folds(spec)])
         edges = np.cumsum([(at[:, 1] - at[:, 0]).sum() for at in sets])
         batch = np.minimum((edges - 1) * BATCHES // edges[-1], BATCHES - 1)
         how = run.how or "threads"
-        with layout.table.lent() if how == "processes" else nullcontext(layout.table) as table:
+        with layout.lent() if how == "processes" else nullcontext(layout.table) as table:
             tasks = [
                 (f"moments, part {i + 1}", moments, table, [sets[j] for j in np.flatnonzero(batch == i)])
                 for i in np.unique(batch)
             ]
-            found = compute.run(tasks, how=how, workers=run.workers, cancel=run.cancel)
-        layout.sums[lookback] = [*chain(*found)], parts
-    return layout.sums[lookback]
+            sums = [*chain(*compute.run(tasks, how=how, workers=run.workers, cancel=run.cancel))]
+        layout.moments[lookback] = [type(sums[0]).merged([sums[i] for i in chosen]) for chosen in parts]
+    return layout.moments[lookback]

@@ -255,7 +255,7 @@ def _probed(kind: str, ask: Callable, args: tuple, spec: ModelSpec, layout: Layo
             seconds=result[1],
         )
 
-    with layout.table.lent() if how == "processes" else nullcontext(layout.table) as table:
+    with layout.lent() if how == "processes" else nullcontext(layout.table) as table:
         tasks = []
         for name, key in names.items():
             if key in lacking:

@@ -74,6 +74,8 @@ def fit_fold(
     begun = time.perf_counter()
     with checkpoint(check):
         result = scored(fitted(estimator, table, train), table, test)
+    if hasattr(estimator, "converged_"):
+        result["converged"] = np.atleast_1d(estimator.converged_)
     return result, time.perf_counter() - begun
 
 
@@ -121,7 +123,9 @@ def shared(masks: list[np.ndarray]) -> tuple[list[np.ndarray], list[list[int]]]:
         if signature.any():
             sets.setdefault(signature.tobytes(), []).append((a, b))
     trained = np.unpackbits(
-        np.frombuffer(b"".join(sets), dtype=np.uint8).reshape(len(sets), -1), axis=1, count=len(masks)
+        np.frombuffer(b"".join(sets), dtype=np.uint8).reshape(len(sets), signatures.shape[1]),
+        axis=1,
+        count=len(masks),
     )
     return [np.array(at) for at in sets.values()], [np.flatnonzero(column).tolist() for column in trained.T]
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -12,8 +15,8 @@ from ..errors import DataError, ParameterError
 from ..models import ModelSpec, models
 from ..panel import Panel
 from .metrics import CLASS_MEASURES
-from .splits import Fold, WalkForward, label_planes
-from .table import Table, aligned, runs, taken
+from .splits import Fold, Splits, WalkForward, label_planes
+from .table import LentTable, Table, locked, runs, taken
 from .version import digest
 
 WEIGHT = "weight"
@@ -25,17 +28,21 @@ class Layout:
     Parameters
     ----------
     features, label : Panel
-    splits : WalkForward, optional
+    splits : Splits, optional
     weights : Panel, optional
         Field ``weight``.
     """
 
-    def __init__(self, features: Panel, label: Panel, splits: WalkForward | None, weights: Panel | None = None):
+    def __init__(self, features: Panel, label: Panel, splits: Splits | None, weights: Panel | None = None):
         self.features, self.label, self.weights = features, label, weights
         self.splits = WalkForward() if splits is None else splits
         self.known, span = label_planes(label)
         self._check()
-        samples = features.stack(valid="all")
+        # hashed meanwhile, on another core: the keys of the cells need it
+        self._hashing = threading.Thread(target=lambda: features.fingerprint, daemon=True)
+        self._hashing.start()
+        samples = features.astype(np.float64).stack(valid="all")
+        samples.values.flags.writeable = False
         if not len(samples.row):
             empty = [f for f in features.fields if np.isnan(features.plane(f)).all()]
             raise DataError(
@@ -50,17 +57,18 @@ class Layout:
         missing = np.isnan(self.known)
         end = np.arange(len(self.known))[:, np.newaxis] + np.where(missing, 0, span).astype(np.intp)
         self.table = Table(
-            X=aligned(samples.values.astype(np.float64, copy=False)),
-            y=self.known.ravel()[self._flat],
-            weight=self._weights(),
-            row=self.row.astype(np.int32),
-            column=self.column.astype(np.int32),
-            label=self.known,
-            end=np.where(missing, -1, end),
+            X=samples.values,
+            y=locked(self.known.ravel()[self._flat]),
+            weight=locked(self._weights()),
+            row=locked(self.row.astype(np.int32)),
+            column=locked(self.column.astype(np.int32)),
+            label=locked(self.known),
+            end=locked(np.where(missing, -1, end)),
         )
-        self.sums: dict[int, tuple[list, list]] = {}  # by look-back: moments that folds share
+        self.moments: dict[int, list] = {}  # by look-back: those of each fold's training samples
+        self._lent: LentTable | None = None
         self._folds: dict[int, list[Fold]] = {}
-        self._runs: dict[tuple[int, int, str], np.ndarray] = {}
+        self._runs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     # ------------------------------------------------------------------ checks
 
@@ -75,10 +83,10 @@ class Layout:
                     f"{what} ({panel!r}) and label ({self.label!r}) differ in time or symbols",
                     hint="compute both from the same panel of bars; slice the bars, or slice both alike",
                 )
-        if not isinstance(self.splits, WalkForward):
+        if not isinstance(self.splits, Splits):
             raise ParameterError(
-                f"splits={self.splits!r} is a {type(self.splits).__name__}, expected a WalkForward",
-                hint="WalkForward(folds=5, window='rolling')",
+                f"splits={self.splits!r} is a {type(self.splits).__name__}, expected a splitter",
+                hint="WalkForward(folds=5, window='rolling'), PurgedKFold(5) or CombinatorialPurged(6, 2)",
             )
         infinite = np.isinf(self.features.values)
         if infinite.any():
@@ -103,21 +111,26 @@ class Layout:
             )
         return plane.ravel()[self._flat]
 
-    def _check_fold(self, fold: Fold, of: int) -> None:
-        tested = fold.in_test[self.row]
+    def _check_fold(self, fold: Fold, of: int, train: np.ndarray, test: np.ndarray) -> None:
         for found, what in (
-            (self.sampled(fold.train), "sample to train on"),
-            (tested, "sample to score"),
-            (tested & ~np.isnan(self.table.y), "label to test on"),
+            (len(train), "sample to train on"),
+            (len(test), "sample to score"),
+            (not np.isnan(taken(self.table.y, test)).all(), "label to test on"),
         ):
-            if not found.any():
-                at = self.label.time[fold.test[0]]
+            if not found:
                 raise DataError(
-                    f"fold {fold.number} of {of}, whose test begins at {at}, has no {what} "
-                    "where all features are there",
+                    f"{self._fold_name(fold, of)} has no {what} where all features are there",
                     hint="features that look back far leave none at the start: take fewer folds, a larger "
                     "min_train, or features that look back less",
                 )
+        if self.weights is not None and not taken(self.table.weight, train).any():
+            raise DataError(
+                f"{self._fold_name(fold, of)} has only samples to train on that weigh nothing",
+                hint="give some of them a weight above 0, or take fewer folds",
+            )
+
+    def _fold_name(self, fold: Fold, of: int) -> str:
+        return f"fold {fold.number} of {of}, whose test begins at {self.label.time[fold.test[0]]},"
 
     # ------------------------------------------------------------------ folds
 
@@ -129,9 +142,12 @@ class Layout:
         """The folds that `spec` is tried on."""
         lookback = self.lookback(spec)
         if lookback not in self._folds:
-            folds = list(self.splits.split(self.label))
+            folds = list(self.splits.split(self.label, lookback))
             for fold in folds:
-                self._check_fold(fold, len(folds))
+                at = np.searchsorted(self.row, runs(fold.in_test))  # samples are in the order of their rows
+                train, test = runs(self.sampled(fold.train)), at[at[:, 0] < at[:, 1]]
+                self._check_fold(fold, len(folds), train, test)
+                self._runs[lookback, fold.number] = train, test
             self._folds[lookback] = folds
         return self._folds[lookback]
 
@@ -141,16 +157,30 @@ class Layout:
 
     def runs(self, spec: ModelSpec, fold: Fold, part: str) -> np.ndarray:
         """The runs of samples that `fold` of `spec` trains on or tests (`part` is "train" or "test")."""
-        key = self.lookback(spec), fold.number, part
-        if key not in self._runs:
-            mask = self.sampled(fold.train) if part == "train" else fold.in_test.take(self.row)
-            self._runs[key] = runs(mask)
-        return self._runs[key]
+        train, test = self._runs[self.lookback(spec), fold.number]
+        return train if part == "train" else test
+
+    @contextmanager
+    def lent(self) -> Iterator[LentTable]:
+        """The table by reference, as long as the block lasts; within another such block, the same one."""
+        if self._lent is not None:
+            yield self._lent
+            return
+        with self.table.lent() as self._lent:
+            try:
+                yield self._lent
+            finally:
+                self._lent = None
+
+    def places(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Numbers of the row and of the symbol of each sample in the runs `at`."""
+        return taken(self.table.row, at), taken(self.table.column, at)
 
     # ------------------------------------------------------------------ what identifies the work
 
     @cached_property
     def _data(self) -> dict:
+        self._hashing.join()
         return {
             "features": self.features.fingerprint,
             "label": self.label.fingerprint,
@@ -184,6 +214,8 @@ class Layout:
         found = taken(self.table.y, test)
         if "chance" in result:
             values |= {name: of(result["chance"], result["classes"], found) for name, of in CLASS_MEASURES.items()}
+        if "converged" in result:
+            values["converged"] = float(np.mean(result["converged"]))
         dropped = self.sampled(fold.purged | fold.embargoed)
         return {
             "train_rows": [int(self.row[train[0, 0]]), int(self.row[train[-1, 1] - 1])],

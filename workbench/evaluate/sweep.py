@@ -7,19 +7,24 @@ was killed proposes the same again, finds its cells in the ledger, and goes on f
 
 from __future__ import annotations
 
+import copy
 import html
 import itertools
 import math
+import numbers
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
 
 from .. import compute
-from ..errors import ParameterError, UnknownNameError
+from ..errors import DataError, MissingPackageError, ParameterError, UnknownNameError
 from ..ledger import Ledger
 from ..models import ModelSpec, models
 from ..panel import Panel
@@ -27,14 +32,14 @@ from ..registry import Param
 from .cells import How, Task, compute_cells, title
 from .layout import Layout
 from .metrics import CLASS_MEASURES, MEASURES
-from .splits import WalkForward
-from .walk import BASELINES, Walk, as_ledger, cells_of, checked_spec, read_walk
+from .splits import Splits
+from .walk import BASELINES, as_ledger, cells_of, checked_spec, read_walk
 
 BATCH = 8  # settings that a sampler is asked for before it is told what the last ones were worth
 COPIES = 3  # of its training samples that a fit may hold at once: scaled, in another layout or precision
 LOSSES = {"log_loss"}  # measures of which less is better
 SAMPLERS = ("grid", "random", "tpe", "cmaes", "qmc")
-_SIZE = re.compile(r"\s*([0-9.]+)\s*([kMGT]?)i?B?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(\d+\.?\d*)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -74,7 +79,7 @@ class Sweep:
         """The setting with the best measure; of equal ones the first that was tried."""
         tried = self.table[~self.table["baseline"]]
         if tried[self.measure].isna().all():
-            raise ParameterError(
+            raise DataError(
                 f"no setting of the sweep has a {self.measure}", hint="it is not defined where scores are constant"
             )
         return self.specs[0]
@@ -114,7 +119,7 @@ def sweep(
     measure: str = "rank_ic",
     seed: int = 0,
     baselines: Sequence[str] = BASELINES,
-    splits: WalkForward | None = None,
+    splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
     how: str | None = None,
@@ -136,7 +141,7 @@ def sweep(
         As in `walk_forward`. `progress` counts cells, a fold of a setting each, those in the ledger included; True
         also shows the time left.
     sampler : {"grid", "random", "tpe", "cmaes", "qmc"} or optuna sampler, default "grid"
-        "grid" walks every combination. A sampler of your own resumes only if you gave it a seed.
+        "grid" walks every combination. A sampler of your own is copied, and resumes only if you gave it a seed.
     settings : int, optional
         How many a sampler proposes; needed with one.
     measure : str, default "rank_ic"
@@ -146,8 +151,9 @@ def sweep(
         Of the sampler.
     baselines : sequence of str, default ("zero", "last_value")
     memory : int or str, optional
-        Bytes, or as in "2 GB", that the samples and the fits beside each other may take: so many of them run at
-        once as fit, each counted as three copies of its training samples. Default: no bound.
+        Bytes, or as in "2 GB" (10**9 each) or "2 GiB" (2**30 each), that the samples and the fits beside each
+        other may take: so many of them run at once as fit, each counted as three copies of its training samples.
+        Default: no bound.
 
     Returns
     -------
@@ -156,8 +162,10 @@ def sweep(
     Raises
     ------
     ParameterError
-        A parameter that the model does not have, a value outside its range, an empty space, or a memory budget
-        that not even one fit keeps.
+        A parameter that the model does not have, a value outside its range, an empty space, a sampler that can't
+        draw from the space, or a memory budget that not even one fit keeps.
+    MissingPackageError
+        The sampler "cmaes" without the package of that name.
     TaskError, DataError
         As in `walk_forward`.
     Cancelled
@@ -175,13 +183,18 @@ def sweep(
     proposer = _proposer(spec, space, sampler, settings, seed, measure)
     total = (proposer.count + len(beside)) * len(layout.folds(spec))
     workers = _within(memory, layout, spec, workers)
-    with compute.reporter(progress, total) as report:
+    away = "processes" in {how or models[s.name].how for s in (spec, *beside)}
+    with compute.reporter(progress, total) as report, layout.lent() if away else nullcontext():
         done = _Done(layout, ledger, How(how, workers, None, cancel), report)
         done.compute(beside)
+        tried: dict[ModelSpec, None] = {}
         for proposed in proposer.batches():
             done.compute(proposed)
             proposer.tell([done.row(s)[measure] for s in proposed])
-    return done.sweep(spec, tuple(space), measure, beside)
+            tried |= dict.fromkeys(proposed)
+    table = _table([done.row(s) for s in tried], [done.row(s) for s in dict.fromkeys(beside)], tuple(space), measure)
+    trials = ledger.trials(label.fingerprint)
+    return Sweep(spec, label.fields[0], measure, tuple(space), table, trials, len(done.computed))
 
 
 # ------------------------------------------------------------------------------------------------------ the space
@@ -199,6 +212,17 @@ def _checked_space(spec: ModelSpec, space: object) -> Mapping[str, object]:
     return space
 
 
+def _bytes(size: int | str) -> float:
+    """``"2 GB"`` as a number of bytes."""
+    match = _SIZE.fullmatch(size) if isinstance(size, str) else None
+    if match:
+        unit = 1024 if match[3] else 1000
+        return float(match[1]) * unit ** ("kmgt".find(match[2].lower()) + 1 if match[2] else 0)
+    if isinstance(size, numbers.Real) and not isinstance(size, bool) and math.isfinite(size):
+        return float(size)
+    raise ParameterError(f"sweep: memory={size!r} is no size", hint='bytes, or as in "2 GB"')
+
+
 def _values(spec: ModelSpec, name: str, values: object) -> list | tuple:
     """What a parameter may be: a list of checked values, or a checked (low, high)."""
     param = next(p for p in models[spec.name].params if p.name == name)
@@ -214,7 +238,9 @@ def _values(spec: ModelSpec, name: str, values: object) -> list | tuple:
         if not low < high:
             raise ParameterError(f"sweep: the range {values!r} of {name} is empty", hint="(low, high), low below high")
         return low, high
-    if isinstance(values, (str, bytes)) or not isinstance(values, (Sequence, np.ndarray)) or not len(values):
+    if isinstance(values, np.ndarray) and values.ndim:
+        values = list(values)
+    if isinstance(values, (str, bytes)) or not isinstance(values, Sequence) or not values:
         raise ParameterError(
             f"sweep: {name} is to be {values!r}, expected a list of values, (low, high) or ...",
             hint=f"{name!r}: [{param.default!r}]",
@@ -226,11 +252,7 @@ def _within(memory: int | str | None, layout: Layout, spec: ModelSpec, workers: 
     """How many fits may run at once for the samples and them to stay within `memory` bytes."""
     if memory is None:
         return workers
-    match = _SIZE.fullmatch(memory) if isinstance(memory, str) else None
-    if match is None and (isinstance(memory, (bool, str)) or not isinstance(memory, (int, float))):
-        raise ParameterError(f"sweep: memory={memory!r} is no size", hint='bytes, or as in "2 GB"')
-    power = "kmgt".find(match[2].lower()) + 1 if match and match[2] else 0
-    budget = float(match[1]) * 1000**power if match else float(memory)
+    budget = _bytes(memory)
     table = layout.table.X.nbytes
     largest = max(int(np.diff(layout.runs(spec, fold, "train")).sum()) for fold in layout.folds(spec))
     one = COPIES * largest * layout.table.X.itemsize * layout.table.X.shape[1]
@@ -295,7 +317,8 @@ class _Sampled:
 
     def batches(self) -> Iterator[list[ModelSpec]]:
         for start in range(0, self.count, BATCH):
-            self.asked = [self.study.ask(self.space) for _ in range(min(BATCH, self.count - start))]
+            with self._refusal():
+                self.asked = [self.study.ask(self.space) for _ in range(min(BATCH, self.count - start))]
             yield [self._spec(trial.params) for trial in self.asked]
 
     def _spec(self, params: dict) -> ModelSpec:
@@ -304,11 +327,24 @@ class _Sampled:
 
     def tell(self, values: list[float]) -> None:
         failed = self._optuna.trial.TrialState.FAIL
-        for trial, value in zip(self.asked, values, strict=True):
-            if math.isnan(value):
-                self.study.tell(trial, state=failed)
-            else:
-                self.study.tell(trial, value)
+        with self._refusal():
+            for trial, value in zip(self.asked, values, strict=True):
+                if math.isnan(value):
+                    self.study.tell(trial, state=failed)
+                else:
+                    self.study.tell(trial, value)
+
+    @contextmanager
+    def _refusal(self) -> Iterator[None]:
+        """Within this block what the sampler raises is told of as such."""
+        try:
+            yield
+        except Exception as error:
+            raise ParameterError(
+                f"sweep: {type(self.study.sampler).__name__} can't draw from this space: "
+                f"{type(error).__name__}: {error}",
+                hint=f"known: {', '.join(SAMPLERS)}; to walk every combination take 'grid'",
+            ) from error
 
 
 def _proposer(spec, space, sampler, settings, seed, measure) -> _Grid | _Sampled:
@@ -321,23 +357,34 @@ def _proposer(spec, space, sampler, settings, seed, measure) -> _Grid | _Sampled
                 f"sweep: settings={settings!r} has no meaning for a grid", hint="sampler='random' draws so many"
             )
         return _Grid(spec, space)
-    settings = Param("settings", None, low=1, high=1_000_000, kind=int).check(settings, "sweep")
+    if settings is None:
+        raise ParameterError(f"sweep: how many settings is sampler={sampler!r} to draw?", hint="settings=20")
+    settings = Param("settings", 20, low=1, high=1_000_000).check(settings, "sweep")
     seed = Param("seed", 0, low=0, high=2**32 - 1).check(seed, "sweep")
     if isinstance(sampler, str):
-        from optuna import samplers
-
-        sampler = {
-            "random": lambda: samplers.RandomSampler(seed=seed),
-            "tpe": lambda: samplers.TPESampler(seed=seed),
-            "cmaes": lambda: samplers.CmaEsSampler(seed=seed),
-            "qmc": lambda: samplers.QMCSampler(seed=seed),
-        }[sampler]()
-    elif not hasattr(sampler, "sample_independent"):
+        sampler = _named_sampler(sampler, seed)
+    elif not hasattr(sampler, "sample_independent") or isinstance(sampler, type):
         raise ParameterError(
             f"sweep: sampler={sampler!r} is a {type(sampler).__name__}, expected a name or a sampler of optuna",
             hint=f"known: {', '.join(SAMPLERS)}",
         )
-    return _Sampled(spec, space, sampler, settings, measure)
+    # a copy: what one has drawn before must not change what the same call draws again
+    return _Sampled(spec, space, copy.deepcopy(sampler), settings, measure)
+
+
+def _named_sampler(name: str, seed: int):
+    from optuna import samplers
+
+    if name == "cmaes" and find_spec("cmaes") is None:
+        raise MissingPackageError("sweep: the sampler 'cmaes' stands on the package cmaes", hint="pip install cmaes")
+    with warnings.catch_warnings():  # optuna calls some of them experimental
+        warnings.simplefilter("ignore")
+        return {
+            "random": lambda: samplers.RandomSampler(seed=seed),
+            "tpe": lambda: samplers.TPESampler(seed=seed),
+            "cmaes": lambda: samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
+            "qmc": lambda: samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
+        }[name]()
 
 
 # ----------------------------------------------------------------------------------------------- what is done
@@ -366,49 +413,29 @@ class _Done:
         self.cells |= mine
         self.computed |= lacking.keys()
 
-    def walk(self, spec: ModelSpec) -> Walk:
-        return read_walk(spec, self.layout, self.ledger, list(self.cells[spec]), 0, self.computed)
-
     def row(self, spec: ModelSpec) -> dict:
-        """The measures of one setting; its scores are let go of, so that a thousand settings fit into memory."""
+        """A setting and its measures; its scores are let go of, so that a thousand settings fit into memory."""
         if spec not in self.rows:
-            walk = self.walk(spec)
-            self.rows[spec] = {**walk.overall.to_dict(), "seconds": walk.folds["seconds"].sum(), "folds": walk.folds}
+            walk = read_walk(spec, self.layout, self.ledger, list(self.cells[spec]), 0, self.computed)
+            self.rows[spec] = {"spec": spec, "folds": walk.folds, **walk.overall.to_dict()}
         return self.rows[spec]
 
-    def sweep(self, spec: ModelSpec, varied: tuple[str, ...], measure: str, beside: list[ModelSpec]) -> Sweep:
-        rows = []
-        for tried in self.cells:
-            found = dict(self.row(tried))
-            by_fold = found.pop("folds")[measure] if measure in found["folds"] else pd.Series(dtype=float)
-            seconds, samples = found.pop("seconds"), int(found.pop("samples"))
-            is_baseline = tried in beside
-            params = {name: None if is_baseline else tried.params[name] for name in varied}
-            ends = (by_fold.max(), by_fold.min()) if measure in LOSSES else (by_fold.min(), by_fold.max())
-            rows.append(
-                {
-                    "model": tried.name,
-                    **params,
-                    **found,
-                    "worst_fold": ends[0],
-                    "best_fold": ends[1],
-                    "samples": samples,
-                    "seconds": seconds,
-                    "baseline": is_baseline,
-                }
-            )
-        table = pd.DataFrame(rows)
-        for name in varied:  # a column of ints stays one, beside the baselines that have none
-            table[name] = pd.Series([row[name] for row in rows], dtype=object)
-        table = table.sort_values(
-            ["baseline", measure], ascending=[True, measure in LOSSES], kind="stable", na_position="last"
-        )
-        return Sweep(
-            spec,
-            self.layout.label.fields[0],
-            measure,
-            varied,
-            table.reset_index(drop=True),
-            self.ledger.trials(self.layout.label.fingerprint),
-            len(self.computed),
-        )
+
+def _table(tried: list[dict], beside: list[dict], varied: tuple[str, ...], measure: str) -> pd.DataFrame:
+    """What the settings and the baselines scored, each one row, best first."""
+    columns: dict[str, list] = {"model": [row["spec"].name for row in tried + beside]}
+    for name in varied:  # as objects: a column of ints stays one, beside the baselines that have none
+        values = [row["spec"].params[name] for row in tried] + [None] * len(beside)
+        columns[name] = pd.Series(values, dtype=object)
+    known = {name: None for row in tried + beside for name in row if name not in ("spec", "folds", "samples")}
+    for name in known:
+        columns[name] = [row.get(name, math.nan) for row in tried + beside]
+    by_fold = [row["folds"].get(measure, pd.Series(dtype=float)) for row in tried + beside]
+    ends = ("max", "min") if measure in LOSSES else ("min", "max")
+    for name, end in zip(("worst_fold", "best_fold"), ends, strict=True):
+        columns[name] = [getattr(values, end)() for values in by_fold]
+    columns["samples"] = [int(row["samples"]) for row in tried + beside]
+    columns["seconds"] = [row["folds"]["seconds"].sum() for row in tried + beside]
+    columns["baseline"] = [False] * len(tried) + [True] * len(beside)
+    order = {"by": ["baseline", measure], "ascending": [True, measure in LOSSES], "na_position": "last"}
+    return pd.DataFrame(columns).sort_values(**order, kind="stable").reset_index(drop=True)

@@ -13,28 +13,38 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ..models import Context
+from ..panel.core import aligned
 from ..store import Ref, lent
 from .metrics import measured
 
-ALIGNED = 64  # bytes; as a mapped file is: sums may be made in another order where the memory begins elsewhere
-
 
 def runs(mask: np.ndarray) -> np.ndarray:
-    """First and last-but-one number of each run of True: ndarray of shape (r, 2)."""
+    """The first number of each run of True, and the one after its last: ndarray of shape (r, 2)."""
     edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
     return edges.reshape(-1, 2)
 
 
+def locked(values: np.ndarray) -> np.ndarray:
+    """A read-only copy of `values`, that begins in memory where a mapped file would."""
+    copy = aligned(values.shape, values.dtype)
+    copy[...] = values
+    copy.flags.writeable = False
+    return copy
+
+
 def taken(values: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """The samples of `values` in the runs `at`: a read-only view of one run, a copy of several."""
-    if len(at) == 1:
-        return values[at[0, 0] : at[0, 1]]
-    return np.concatenate([values[a:b] for a, b in at]) if len(at) else values[:0]
+    """The samples of `values` in the runs `at`: a view of one run, a copy of several; read-only."""
+    if len(at) < 2:
+        return values[at[0, 0] : at[0, 1]] if len(at) else values[:0]
+    copy = aligned((int((at[:, 1] - at[:, 0]).sum()), *values.shape[1:]), values.dtype)
+    np.concatenate([values[a:b] for a, b in at], out=copy)
+    copy.flags.writeable = False
+    return copy
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The samples of a panel, time-major, with all features there.
+    """The samples of a panel, time-major, with all features there; all arrays are read-only.
 
     Attributes
     ----------
@@ -76,16 +86,17 @@ class Table:
 
     @contextmanager
     def lent(self) -> Iterator[LentTable]:
-        """A stand-in for the table that pickles by reference, for as long as the block lasts."""
-        with lent({field.name: getattr(self, field.name) for field in fields(self)}) as ref:
-            yield LentTable(ref)
+        """The table such that it pickles by reference, for as long as the block lasts."""
+        arrays = {field.name: getattr(self, field.name) for field in fields(Table)}
+        with lent(arrays) as ref:
+            yield LentTable(**arrays, ref=ref)
 
 
-class LentTable:
-    """A table in a file; where it is unpickled, the table that it stands for."""
+@dataclass(frozen=True, eq=False)
+class LentTable(Table):
+    """A table that lies in a file as well: another process maps it instead of being sent it."""
 
-    def __init__(self, ref: Ref):
-        self.ref = ref
+    ref: Ref
 
     def __reduce__(self):
         return _open, (self.ref,)
@@ -93,13 +104,3 @@ class LentTable:
 
 def _open(ref: Ref) -> Table:
     return Table(**{name: np.asarray(array) for name, array in ref.arrays().items()})
-
-
-def aligned(values: np.ndarray) -> np.ndarray:
-    """A read-only copy of `values` whose memory begins where that of a mapped file would."""
-    room = np.empty(values.nbytes + ALIGNED, dtype=np.uint8)
-    start = -room.ctypes.data % ALIGNED
-    copy = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
-    copy[...] = values
-    copy.flags.writeable = False
-    return copy

@@ -21,11 +21,12 @@ import numpy as np
 
 from ..models import ModelSpec, models
 
-PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch")
+PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch", "statsmodels", "statsforecast", "linearmodels")
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 # what a class has by itself, or says without doing anything
 _NO_CODE = {"__dict__", "__weakref__", "__module__", "__qualname__", "__doc__", "__annotations__", "__annotate__"}
 _NO_CODE |= {"__abstractmethods__", "_abc_impl", "__firstlineno__", "__static_attributes__", "__annotate_func__"}
+_NO_CODE |= {"__slotnames__"}  # that pickle leaves on a class
 
 
 def digest(content) -> str:

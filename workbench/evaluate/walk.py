@@ -20,14 +20,16 @@ import numpy as np
 import pandas as pd
 
 from .. import compute
-from ..errors import DataError, ParameterError
+from ..errors import DataError, ParameterError, RegistrationError
 from ..ledger import Cell, Ledger
 from ..models import ModelSpec, models
 from ..panel import Panel
+from ..registry import Param
 from .cells import How, Task, compute_cells, title
+from .fit import is_classifier
 from .layout import Layout
 from .metrics import CLASS_MEASURES, MEASURES, measured
-from .splits import WalkForward
+from .splits import Splits
 from .version import code_version
 
 BASELINES = ("zero", "last_value")
@@ -43,13 +45,17 @@ class Walk:
     label : str
         Name of the label.
     scores : Panel
-        Field ``score``: the prediction for each sample of a test row with all features; NaN elsewhere.
+        Field ``score``: the prediction for each sample of a test row with all features; NaN elsewhere. Where splits
+        test a row several times (`CombinatorialPurged`), one field a path: ``path_1`` and so on; see `path`.
     folds : DataFrame
         One row a fold: the dates of the training samples and of the test, the samples trained on, purged (for
-        their label's span, or by the embargo) and scored (with a score and a label), the four measures, and
-        the seconds that it took.
+        their label's span, or by the embargo) and scored (with a score and a label), the four measures, of an
+        iterative model the share of its fits that ``converged``, and the seconds that it took.
+    paths : DataFrame
+        One row a path: the four measures over all its tests together. A walk has one path.
     overall : Series
-        The four measures over all tests together, and the number of samples they were taken on.
+        The mean of the measures over paths, and the number of scores they were taken on. The expected label under
+        a classifier's probabilities is its score; its accuracy and log_loss are means over the scores of all folds.
     trials : int
         How many distinct settings the ledger has seen tried on this label: the more, the better the best of
         them looks by chance. Counted once each: a spec (model, parameters, seed) on these features by these
@@ -64,9 +70,15 @@ class Walk:
     label: str
     scores: Panel
     folds: pd.DataFrame
+    paths: pd.DataFrame
     overall: pd.Series
     trials: int
     computed: int
+
+    def path(self, number: int = 1) -> Panel:
+        """The scores of one path, counted from 1, in a field ``score``: what `weights_from_scores` takes."""
+        number = Param("number", 1, low=1, high=len(self.paths)).check(number, "path")
+        return self.scores.like(self.scores.values[number - 1], "score")
 
     def __repr__(self) -> str:
         measures = ", ".join(f"{name} {self.overall[name]:.4f}" for name in MEASURES)
@@ -83,7 +95,8 @@ class Walk:
         del overall["samples"]  # the folds' samples are those trained on
         table = pd.concat([table.astype(object), pd.DataFrame([overall], index=[""], dtype=object)])
         table = table[list(self.folds.columns)].drop(columns="seconds")
-        measured = {name: lambda x: "" if pd.isna(x) else f"{x:.4f}" for name in (*MEASURES, *CLASS_MEASURES)}
+        forms = dict.fromkeys((*MEASURES, *CLASS_MEASURES), "{:.4f}") | {"converged": "{:.0%}"}
+        measured = {name: lambda x, f=form: "" if pd.isna(x) else f.format(x) for name, form in forms.items()}
         body = table.to_html(formatters=measured, na_rep="", border=0)
         return (
             f"<div><b>{html.escape(title(self.spec))}</b> on {html.escape(self.label)}, walk-forward; "
@@ -96,7 +109,7 @@ def walk_forward(
     features: Panel,
     label: Panel,
     *,
-    splits: WalkForward | None = None,
+    splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
     how: str | None = None,
@@ -113,8 +126,9 @@ def walk_forward(
         One field a feature. Samples in which any is missing are neither trained on nor scored.
     label : Panel
         As `workbench.labels` makes it, on the same time and symbols. Test rows are only measured against it.
-    splits : WalkForward, optional
-        Default: ``WalkForward()``, five folds on an expanding window.
+    splits : WalkForward, PurgedKFold or CombinatorialPurged, optional
+        Default: ``WalkForward()``, five folds on an expanding window. After a test, what features and model look
+        back is embargoed.
     weights : Panel, optional
         Field ``weight``: of each sample, for the models that take them (`workbench.labels.uniqueness`).
     ledger : Ledger, str or Path, optional
@@ -148,7 +162,7 @@ def compare(
     label: Panel,
     *,
     baselines: Sequence[str] = BASELINES,
-    splits: WalkForward | None = None,
+    splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
     how: str | None = None,
@@ -196,6 +210,13 @@ def comparison(walks: Iterable[Walk]) -> pd.DataFrame:
 def cells_of(spec: ModelSpec, layout: Layout) -> dict[str, Task]:
     """The cells of a spec by key, in the order of the folds."""
     estimator = spec.build()  # here, so that what it imports is there before threads and workers are counted
+    task = "classification" if is_classifier(estimator) else "regression"
+    if task != models[spec.name].task:
+        raise RegistrationError(
+            f"model {spec.name!r} is registered for {models[spec.name].task}, but what it builds "
+            f"({type(estimator).__name__}) {'has' if task == 'classification' else 'lacks'} predict_proba",
+            hint=f"task={task!r}, or an estimator that gives the probability of each class",
+        )
     code = code_version(spec, estimator)
     return {layout.key(spec, fold, code): Task(spec, fold, code) for fold in layout.folds(spec)}
 
@@ -220,10 +241,12 @@ def read_walk(spec: ModelSpec, layout: Layout, ledger: Ledger, keys: list[str], 
 
 def _read(spec: ModelSpec, layout: Layout, cells: list[Cell], trials: int, computed: int) -> Walk:
     """The walk that its cells, in the order of the folds, make."""
-    arrays = {name: np.concatenate([cell.arrays[name] for cell in cells]) for name in ("row", "column", "score")}
-    scores = layout.features.unstack(arrays["score"], arrays["row"], arrays["column"], "score")
+    paths = layout.splits.paths()
+    planes = [_path(layout, cells, path) for path in paths]
+    names = ["score"] if len(paths) == 1 else [f"path_{number}" for number in range(1, len(paths) + 1)]
+    scores = layout.features.like(np.stack(planes), names)
     time = layout.label.time
-    measures = [name for name in (*MEASURES, *CLASS_MEASURES) if name in cells[0].outcome]
+    measures = [name for name in (*MEASURES, *CLASS_MEASURES, "converged") if name in cells[0].outcome]
     rows = []
     for number, cell in enumerate(cells, start=1):
         found = cell.outcome
@@ -240,14 +263,27 @@ def _read(spec: ModelSpec, layout: Layout, cells: list[Cell], trials: int, compu
             }
         )
     folds = pd.DataFrame(rows).set_index("fold")
-    plane = scores.plane("score")
-    overall = measured(plane, layout.known)
-    # each sample counts once, so the mean over folds is weighted by the labels that they scored
+    by_path = pd.DataFrame([measured(plane, layout.known) for plane in planes], pd.RangeIndex(1, len(paths) + 1))
+    overall = by_path.mean().to_dict()
+    # each score counts once, so the mean over folds is weighted by the labels that they scored
     scored = folds["scored"].to_numpy()
     overall |= {name: float(folds[name] @ scored / scored.sum()) for name in measures if name in CLASS_MEASURES}
     overall["samples"] = int(scored.sum())
     overall = pd.Series(overall, name=title(spec), dtype=float)
-    return Walk(spec, layout.label.fields[0], scores, folds, overall, trials, computed)
+    return Walk(spec, layout.label.fields[0], scores, folds, by_path.rename_axis("path"), overall, trials, computed)
+
+
+def _path(layout: Layout, cells: list[Cell], path: tuple[int, ...]) -> np.ndarray:
+    """The scores of one path, (T, N): those of each group of rows from the fold that the path takes them from."""
+    taken_from = np.zeros(len(layout.known), dtype=int)
+    for (start, stop), number in zip(layout.splits.group_rows(len(layout.known)), path, strict=True):
+        taken_from[start:stop] = number
+    plane = np.full(layout.known.shape, np.nan)
+    for number, cell in enumerate(cells, start=1):
+        row, column = cell.arrays["row"], cell.arrays["column"]
+        mine = taken_from[row] == number
+        plane[row[mine], column[mine]] = cell.arrays["score"][mine]
+    return plane
 
 
 def checked_spec(spec) -> ModelSpec:

@@ -4,8 +4,26 @@ A family file only declares; the estimators of our own stand in ``_estimators`` 
 ``_networks`` (torch), which are imported when a spec is built and not before.
 """
 
-from . import baselines, forest, linear, neural  # noqa: F401  (importing a family registers its models)
+# importing a family registers its models
+from . import arima, baselines, factors, forest, linear, neural, nonlinear  # noqa: F401
 from .context import Context
+from .factors import Loadings, factor_loadings
+from .forecaster import Forecaster
+from .nonlinear import Curve, curve, curves
 from .spec import Model, ModelSpec, SizesParam, catalog, model, models
 
-__all__ = ["Context", "Model", "ModelSpec", "SizesParam", "catalog", "model", "models"]
+__all__ = [
+    "Context",
+    "Curve",
+    "Forecaster",
+    "Loadings",
+    "Model",
+    "ModelSpec",
+    "SizesParam",
+    "catalog",
+    "curve",
+    "curves",
+    "factor_loadings",
+    "model",
+    "models",
+]

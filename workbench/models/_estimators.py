@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import joblib
 import numpy as np
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.utils.validation import check_is_fitted, validate_data
+from scipy.special import expit, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from ..errors import DataError
 
 
 class LastValue(RegressorMixin, BaseEstimator):
@@ -14,8 +19,8 @@ class LastValue(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    window : int, default 1
-        Last training samples that are averaged; all of them where there are fewer.
+    window : int or None, default 1
+        Last training samples that are averaged; all of them where there are fewer, or for None.
 
     Attributes
     ----------
@@ -24,13 +29,13 @@ class LastValue(RegressorMixin, BaseEstimator):
     n_features_in_ : int
     """
 
-    def __init__(self, window: int = 1):
+    def __init__(self, window: int | None = 1):
         self.window = window
 
     def fit(self, X, y):
         """Remember the last targets of `y` (n_samples,); `X` (n_samples, n_features) is only checked."""
         _, y = validate_data(self, X, y, y_numeric=True)
-        self.value_ = float(np.mean(y[-self.window :], dtype=float))
+        self.value_ = float(np.mean(y if self.window is None else y[-self.window :], dtype=float))
         return self
 
     def predict(self, X):
@@ -53,3 +58,148 @@ class Forest(RandomForestRegressor):
         # Parallel trees are summed as they finish, so the last bit would differ from run to run.
         with joblib.parallel_config(n_jobs=1):
             return super().predict(X)
+
+
+def check_classes(found: np.ndarray) -> None:
+    """DataError unless the targets are of two classes at least: of one there is nothing to tell apart."""
+    if len(found) < 2:
+        raise DataError(
+            f"all targets are of one class, {found[0]}: expected two classes or more",
+            hint="train on more rows, or take a label that varies",
+        )
+
+
+class _TwoClasses:
+    """A classifier that refuses targets of one class: there is nothing to tell apart."""
+
+    def fit(self, X, y, sample_weight=None):
+        """As scikit-learn's; DataError where `y` holds one class only."""
+        super().fit(X, y, sample_weight=sample_weight)
+        check_classes(self.classes_)
+        return self
+
+
+class ForestClassifier(_TwoClasses, RandomForestClassifier):
+    """scikit-learn's random forest, with probabilities that do not depend on the number of workers."""
+
+    def predict_proba(self, X):
+        """As RandomForestClassifier.predict_proba: ndarray of shape (n_samples, n_classes)."""
+        with joblib.parallel_config(n_jobs=1):  # as in Forest.predict
+            return super().predict_proba(X)
+
+
+class BoostingClassifier(_TwoClasses, HistGradientBoostingClassifier):
+    """scikit-learn's gradient boosting on histograms."""
+
+
+class Standardised(RegressorMixin, BaseEstimator):
+    """A linear regressor fitted on standardised features and target, reported in their own units.
+
+    Parameters
+    ----------
+    estimator : scikit-learn regressor
+        With `coef_` and `intercept_` after its `fit`, which takes `sample_weight`. It sees features and target with
+        mean 0 and deviation 1, both weighted, so that its penalty does not depend on their units. A constant feature
+        is all 0 there.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_features,)
+        In units of the target per unit of each feature.
+    intercept_ : float
+    converged_ : bool
+        Whether the solver reached its tolerance.
+    estimator_ : the fitted estimator
+    n_features_in_ : int
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit `X` (n_samples, n_features) to `y` (n_samples,), with `sample_weight` (n_samples,) where given."""
+        X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
+        weight = checked_weight(sample_weight, X)
+        features = StandardScaler().fit(X, sample_weight=weight)
+        target = StandardScaler().fit(y.reshape(-1, 1), sample_weight=weight)
+        self.estimator_ = clone(self.estimator)
+        self.estimator_.fit(features.transform(X), target.transform(y.reshape(-1, 1))[:, 0], sample_weight=weight)
+        self.coef_ = self.estimator_.coef_ * target.scale_ / features.scale_
+        mean = target.mean_ + target.scale_ * self.estimator_.intercept_
+        self.intercept_ = float(mean[0] - features.mean_ @ self.coef_)
+        self.converged_ = bool(np.max(self.estimator_.n_iter_) < self.estimator_.max_iter)
+        return self
+
+    def predict(self, X):
+        """``X @ coef_ + intercept_``: ndarray of shape (n_samples,)."""
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_ + self.intercept_
+
+
+class StandardisedClassifier(ClassifierMixin, BaseEstimator):
+    """A linear classifier fitted on standardised features, reported in their own units.
+
+    Parameters
+    ----------
+    estimator : scikit-learn classifier
+        With `coef_` and `intercept_` after its `fit`, which takes `sample_weight`, and with `predict_proba`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    coef_ : ndarray of shape (1 or n_classes, n_features)
+        Log-odds per unit of each feature; one row for two classes.
+    intercept_ : ndarray of shape (1 or n_classes,)
+    converged_ : bool
+        Whether the solver reached its tolerance.
+    estimator_ : the fitted estimator
+    n_features_in_ : int
+    """
+
+    def __init__(self, estimator):
+        self.estimator = estimator
+
+    def fit(self, X, y, sample_weight=None):
+        """Fit `X` (n_samples, n_features) to the classes `y` (n_samples,), with `sample_weight` where given.
+
+        Raises
+        ------
+        DataError
+            There is only one class.
+        """
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        weight = checked_weight(sample_weight, X)
+        check_classes(np.unique(y if weight is None else y[weight > 0]))
+        features = StandardScaler().fit(X, sample_weight=weight)
+        self.estimator_ = clone(self.estimator).fit(features.transform(X), y, sample_weight=weight)
+        self.classes_ = self.estimator_.classes_
+        self.coef_ = self.estimator_.coef_ / features.scale_
+        self.intercept_ = self.estimator_.intercept_ - self.coef_ @ features.mean_
+        self.converged_ = bool(np.max(self.estimator_.n_iter_) < self.estimator_.max_iter)
+        return self
+
+    def decision_function(self, X):
+        """Log-odds: ndarray of shape (n_samples,) for two classes, (n_samples, n_classes) for more."""
+        check_is_fitted(self)
+        scores = validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_.T + self.intercept_
+        return scores[:, 0] if len(self.classes_) == 2 else scores
+
+    def predict_proba(self, X):
+        """The probability of each of `classes_`: ndarray of shape (n_samples, n_classes)."""
+        scores = self.decision_function(X)
+        if scores.ndim == 1:
+            return np.column_stack([expit(-scores), expit(scores)])
+        return softmax(scores, axis=1)
+
+    def predict(self, X):
+        """The likeliest class: ndarray of shape (n_samples,)."""
+        scores = self.decision_function(X)
+        return self.classes_[(scores > 0).astype(int) if scores.ndim == 1 else np.argmax(scores, axis=1)]
+
+
+def checked_weight(sample_weight, X) -> np.ndarray | None:
+    """`sample_weight` as a float64 array, one 0 or more for each sample of `X`, not all 0; None stays None."""
+    if sample_weight is None:
+        return None
+    return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)

@@ -18,10 +18,11 @@ CHUNK = 4096  # samples centred at a time: they stay in the cache, and no copy o
 
 
 class Moments(NamedTuple):
-    """Weight, mean and centred products of samples and their targets.
+    """Number, weight, mean and centred products of samples and their targets.
 
     Attributes
     ----------
+    count : int
     weight : float
         Sum of the weights; the number of samples where each weighs 1.
     mean : ndarray of shape (F + 1,)
@@ -30,6 +31,7 @@ class Moments(NamedTuple):
         Weighted sum of the products of their deviations from the mean.
     """
 
+    count: int
     weight: float
     mean: np.ndarray
     product: np.ndarray
@@ -43,15 +45,18 @@ class Moments(NamedTuple):
     @classmethod
     def merged(cls, parts: Sequence[Moments]) -> Moments:
         """Of all samples of `parts` together (Chan, Golub and LeVeque, 1979)."""
+        count = sum(part.count for part in parts)
         weights = np.array([part.weight for part in parts])
         means = np.array([part.mean for part in parts])
         total = weights.sum()
         if not total > 0:
-            return cls(0.0, np.zeros(means.shape[1]), np.zeros((means.shape[1],) * 2))
+            return cls(count, 0.0, np.zeros(means.shape[1]), np.zeros((means.shape[1],) * 2))
         mean = weights @ means / total
         apart = means - mean
-        between = (apart * weights[:, np.newaxis]).T @ apart
-        return cls(float(total), mean, np.add.reduce([part.product for part in parts]) + between)
+        product = (apart * weights[:, np.newaxis]).T @ apart
+        for part in parts:
+            product += part.product
+        return cls(count, float(total), mean, product)
 
 
 def _chunk(X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Moments:
@@ -60,11 +65,11 @@ def _chunk(X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Moments:
     if weight is None:
         mean = both.mean(axis=0)
         both -= mean
-        return Moments(float(len(X)), mean, both.T @ both)
+        return Moments(len(X), float(len(X)), mean, both.T @ both)
     total = weight.sum()
     mean = weight @ both / total if total > 0 else np.zeros(both.shape[1])
     both -= mean
-    return Moments(float(total), mean, (both * weight[:, np.newaxis]).T @ both)
+    return Moments(len(X), float(total), mean, (both * weight[:, np.newaxis]).T @ both)
 
 
 class Ridge(RegressorMixin, BaseEstimator):
@@ -97,10 +102,12 @@ class Ridge(RegressorMixin, BaseEstimator):
         """Fit on the moments of the samples: the same as `fit` on the samples, but for the last digits."""
         mean, product = moments.mean[:-1], moments.product[:-1, :-1]
         self.n_features_in_ = len(mean)
-        weight = max(moments.weight, np.finfo(float).tiny)
-        variance = np.diag(product) / weight
+        if not moments.weight > 0:
+            raise ValueError(f"the {moments.count} samples weigh nothing, expected a weight above 0")
+        variance = np.diag(product) / moments.weight
         # what rounding leaves of a constant: no variance, hence no weight
-        flat = variance <= weight * np.finfo(float).eps * variance + (weight * mean * np.finfo(float).eps) ** 2
+        rounding = moments.count * np.finfo(float).eps
+        flat = variance <= rounding * variance + (rounding * mean) ** 2
         scale = np.where(flat, 1.0, np.sqrt(np.where(flat, 1.0, variance)))
         system = product / np.outer(scale, scale)
         system[flat], system[:, flat] = 0.0, 0.0

@@ -19,6 +19,19 @@ def zero(params, seed):
     return DummyRegressor(strategy="constant", constant=0.0)
 
 
+@model("mean", params=(), baseline=True)
+def mean(params, seed):
+    """Predicts the mean of the training targets for every sample: the benchmark of the usual R2.
+
+    It reads no feature, and is constant within a fold: its information coefficient is undefined there (NaN).
+
+    Source: Goyal and Welch, 2008, A Comprehensive Look at the Empirical Performance of Equity Premium Prediction.
+    """
+    from ._estimators import LastValue
+
+    return LastValue(window=None)
+
+
 @model(
     "last_value",
     params=(Param("window", 1, low=1, high=1_000_000, log=True, doc="Last training samples averaged, count."),),

@@ -57,15 +57,21 @@ class Context:
         place[self.table_row, self.table_column] = np.arange(len(self.table_row))
         return place
 
-    def windows(self, length: int) -> np.ndarray:
+    def windows(self, length: int, samples: np.ndarray | slice = np.s_[:]) -> np.ndarray:
         """Numbers in `table` of the last `length` rows of each sample's symbol, its own last; -1 where none is.
+
+        Parameters
+        ----------
+        length : int
+        samples : ndarray of int or slice, default all
+            Which of the n samples: a batch at a time takes little memory.
 
         Returns
         -------
         ndarray of shape (n, length), intp
         """
-        rows = self.row[:, np.newaxis] + np.arange(1 - length, 1)
-        found = self._place[np.maximum(rows, 0), self.column[:, np.newaxis]]
+        rows = self.row[samples, np.newaxis] + np.arange(1 - length, 1)
+        found = self._place[np.maximum(rows, 0), self.column[samples, np.newaxis]]
         return np.where(rows < 0, -1, found)
 
     @cached_property

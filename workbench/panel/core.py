@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import html
 import json
+import math
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import NamedTuple
@@ -362,7 +363,12 @@ class Panel:
         else:
             number = np.flatnonzero(getattr(np.isfinite(flat), valid)(axis=0))
         row, column = np.divmod(number, len(self.symbols))
-        return Samples(np.ascontiguousarray(flat.take(number, axis=1).T), row, column)
+        # most panels have all samples from some row on: these are cut, not gathered
+        whole = len(number) and number[-1] - number[0] + 1 == len(number)
+        chosen = flat[:, number[0] : number[-1] + 1] if whole else flat.take(number, axis=1)
+        values = aligned((len(number), len(self.fields)), self.dtype)
+        values[...] = chosen.T
+        return Samples(values, row, column)
 
     def unstack(self, values, row, column, fields) -> Panel:
         """The reverse of `stack`: samples on this panel's time and symbols, NaN where there is no sample.
@@ -480,6 +486,17 @@ class Panel:
                 hint='dates are written year first: panel["2020-03":"2021-12-31"]',
             ) from None
         return self.rows(found.start, found.stop)
+
+
+def aligned(shape: tuple[int, ...], dtype) -> np.ndarray:
+    """An empty array that begins at a multiple of 64 bytes, as in a mapped file.
+
+    Some libraries sum in another order where memory begins elsewhere: so the last bit is the same, mapped or not.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    room = np.empty(size + 64, dtype=np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def _make(values: np.ndarray, time, symbols, fields, lookback: int) -> Panel:

@@ -1,7 +1,10 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
 from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .forecast import forecast
 from .models import coefficients, dependence, importance, parallel, surface
+from .splits import splits
+from .training import loss_curve
 
 __all__ = [
     "CANDLES",
@@ -13,10 +16,13 @@ __all__ = [
     "drawdown",
     "equity",
     "folds",
+    "forecast",
     "heatmap",
     "importance",
     "lines",
+    "loss_curve",
     "parallel",
+    "splits",
     "surface",
     "tear_sheet",
     "thin",

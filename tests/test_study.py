@@ -1,0 +1,217 @@
+"""What models have learned: importances, dependences and coefficients, on rows that were not trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from kill_walk import panels
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import workbench as wb
+from workbench.compute import CancelToken
+from workbench.errors import Cancelled, DataError, ParameterError, UnknownNameError
+from workbench.evaluate import WalkForward
+from workbench.ledger import Ledger
+from workbench.models import ModelSpec, model, models
+
+RIDGE = ModelSpec("ridge", {"alpha": 10.0})
+
+
+@pytest.fixture
+def given(tmp_path):
+    features, label = panels(rows=220, symbols=5)
+    return {
+        "features": features,
+        "label": label,
+        "splits": WalkForward(folds=3),
+        "ledger": Ledger(tmp_path / "ledger.sqlite"),
+    }
+
+
+def plain(given):
+    """Each fold by scikit-learn alone: the fitted pipeline, and its test samples with a label."""
+    features, label = given["features"], given["label"]
+    samples = features.stack()
+    y = label.values[0][samples.row, samples.column]
+    for fold in given["splits"].split(label):
+        train = fold.train[samples.row, samples.column]
+        test = fold.in_test[samples.row] & ~np.isnan(y)
+        fitted = make_pipeline(StandardScaler(), Ridge(10.0)).fit(samples.values[train], y[train])
+        yield fitted, samples.values[fold.in_test[samples.row]], samples.values[test], y[test]
+
+
+def test_an_importance_is_scikit_learns_on_the_same_folds(given):
+    """Shuffles differ, so both are held against the mean of many: by their own spread, at five deviations."""
+    mine = wb.study(RIDGE, **given).importance("r2", repeats=30)
+    for number, (fitted, _, X, y) in enumerate(plain(given), start=1):
+
+        def r2(estimator, X, y):
+            return 1 - np.sum((y - estimator.predict(X)) ** 2) / np.sum(y**2)
+
+        theirs = permutation_importance(fitted, X, y, scoring=r2, n_repeats=30, random_state=1)
+        found = mine.loc[list(given["features"].fields), f"fold {number}"].to_numpy()
+        spread = theirs.importances_std * np.sqrt(2 / 30) + 1e-9
+        # a test row without a label is shuffled with the others here, and left out there
+        assert np.all(np.abs(found - theirs.importances_mean) < 5 * spread + 0.002), number
+
+
+def test_the_planted_feature_is_the_important_one(given):
+    table = wb.study(RIDGE, **given).importance()
+    assert table.index[0] == "f0"
+    assert table.loc["f0", "drop"] > 5 * table.loc["f0", "error"]
+    assert table["drop"].is_monotonic_decreasing
+    folds = table[[f"fold {i}" for i in (1, 2, 3)]]
+    assert table["drop"].to_numpy() == pytest.approx(folds.mean(axis=1).to_numpy())
+    assert table["error"].to_numpy() == pytest.approx((folds.std(axis=1) / np.sqrt(3)).to_numpy())
+
+
+def test_a_feature_that_is_not_read_has_no_importance(given, monkeypatch):
+    monkeypatch.delitem(models._things, "first_only", raising=False)
+
+    @model("first_only", params=())
+    class FirstOnly(RegressorMixin, BaseEstimator):
+        """The first feature itself. Source: nobody, 2026."""
+
+        def fit(self, X, y):
+            self.n_features_in_ = X.shape[1]
+            return self
+
+        def predict(self, X):
+            return X[:, 0].copy()
+
+    try:
+        table = wb.study(ModelSpec("first_only"), **given).importance("ic")
+        assert (table.loc[["f1", "f2", "f3"], "drop"] == 0).all()
+        assert table.loc["f0", "drop"] > 0.1
+        dependence = wb.study(ModelSpec("first_only"), **given).dependence("f0", points=7)
+        assert dependence["mean"].to_numpy() == pytest.approx(dependence.index.to_numpy(), rel=1e-12)
+        flat = wb.study(ModelSpec("first_only"), **given).dependence("f2", points=7)
+        assert np.ptp(flat["mean"]) == pytest.approx(0, abs=1e-12)
+    finally:
+        del models._things["first_only"]
+
+
+def test_a_dependence_is_scikit_learns(given):
+    mine = wb.study(RIDGE, **given).dependence("f0", points=9)
+    for number, (fitted, X, _, _) in enumerate(plain(given), start=1):
+        theirs = partial_dependence(fitted, X, [0], custom_values={0: mine.index.to_numpy()}, kind="average")
+        assert mine[f"fold {number}"].to_numpy() == pytest.approx(theirs["average"][0], rel=1e-6)
+
+
+def test_coefficients_are_those_of_each_fold(given):
+    table = wb.study(RIDGE, **given).coefficients()
+    for number, (fitted, _, _, _) in enumerate(plain(given), start=1):
+        expected = fitted[-1].coef_ / fitted[0].scale_
+        assert table[f"fold {number}"].to_numpy() == pytest.approx(expected, rel=1e-8)
+    folds = table[[f"fold {i}" for i in (1, 2, 3)]]
+    assert (table["least"] == folds.min(axis=1)).all()
+    assert (table["largest"] == folds.max(axis=1)).all()
+    with pytest.raises(ParameterError, match="random_forest has no coefficients"):
+        wb.study(ModelSpec("random_forest", {"n_estimators": 2}), **given).coefficients()
+
+
+def test_nothing_is_asked_twice_and_no_answer_is_a_trial(given):
+    first = wb.study(RIDGE, **given)
+    before = first.importance()
+    size = len(given["ledger"])
+    again = wb.study(RIDGE, **given)
+    pd.testing.assert_frame_equal(before, again.importance(), check_exact=True)
+    again.importance("ic")  # another measure of the same shuffles
+    assert len(given["ledger"]) == size
+    assert again.walk.trials == 1
+    other = again.importance(seed=1)
+    assert len(given["ledger"]) == size + 3
+    assert not other.equals(before)
+
+
+@pytest.mark.parametrize("how", ["serial", "processes"])
+def test_answers_are_the_same_however_they_are_computed(given, tmp_path, how):
+    spec = ModelSpec("random_forest", {"n_estimators": 3})
+    tables = [wb.study(spec, **given).importance(repeats=2)]
+    tables.append(wb.study(spec, **given | {"ledger": tmp_path / "other.sqlite"}, how=how).importance(repeats=2))
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+def test_a_study_shows_folds_metrics_baselines_and_figures(given, monkeypatch):
+    study = wb.study(RIDGE, **given)
+    shown = study._repr_html_()
+    for word in ("zero", "last_value", "ridge", "rank_ic", "test_start", "overall", "1 tried on this label"):
+        assert word in shown
+    assert "<script" not in shown
+    assert len(study.figures()) == 1
+    study.importance()
+    assert len(study.figures()) == 2
+    assert list(study.table["baseline"]) == [False, True, True]
+    assert study.scores.fields == ("score",)
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", lambda *what, **how: displayed.extend(what))
+    study._ipython_display_()
+    assert [type(x).__name__ for x in displayed] == ["dict", "Figure", "Figure"]
+
+
+def test_bad_questions_are_named(given):
+    study = wb.study(RIDGE, **given)
+    with pytest.raises(ParameterError, match="measure='rankic'") as caught:
+        study.importance("rankic")
+    assert "rank_ic" in caught.value.hint
+    with pytest.raises(UnknownNameError, match="unknown feature 'f9'"):
+        study.dependence("f9")
+    with pytest.raises(ParameterError, match="repeats=0"):
+        study.importance(repeats=0)
+    stop = CancelToken()
+    cancelled = wb.study(RIDGE, **given, cancel=stop)
+    stop.cancel()
+    with pytest.raises(Cancelled):
+        cancelled.importance()
+
+
+def test_explaining_leaves_the_samples_as_they_were(given):
+    study = wb.study(RIDGE, **given)
+    before = study._layout.table.X.copy()
+    study.importance()
+    study.dependence("f1")
+    assert np.array_equal(study._layout.table.X, before)
+
+
+# ---------------------------------------------------------------------------------------------------------- figures
+
+
+def test_figures_hold_the_numbers_of_their_tables(given):
+    study = wb.study(RIDGE, **given)
+    table = study.importance()
+    bar = wb.figures.importance(table).data[0]
+    assert list(bar.y) == list(table.index[::-1])
+    assert np.asarray(bar.x) == pytest.approx(table["drop"].to_numpy()[::-1], rel=1e-6)
+    dependence = study.dependence("f0")
+    drawn = wb.figures.dependence(dependence).data
+    assert [line.name for line in drawn] == ["fold 1", "fold 2", "fold 3", "mean"]
+    coefficients = study.coefficients()
+    dots = wb.figures.coefficients(coefficients).data[-1]
+    assert dict(zip(dots.y, dots.x, strict=True)) == pytest.approx(coefficients["mean"].to_dict())
+    with pytest.raises(DataError, match="importance"):
+        wb.figures.importance(dependence)
+
+
+def test_figures_of_a_sweep(given):
+    space = {"max_depth": [2, 4, None], "min_samples_leaf": [5, 50]}
+    spec = ModelSpec("random_forest", {"n_estimators": 2})
+    swept = wb.sweep(spec, space, **given)
+    axes = wb.figures.parallel(swept).data[0].dimensions
+    assert [axis.label for axis in axes] == ["max_depth", "min_samples_leaf", "rank ic"]
+    assert list(axes[0].ticktext) == ["2", "4", "None"]
+    values = swept.table.loc[~swept.table["baseline"], "rank_ic"].to_numpy()
+    assert np.asarray(axes[2]["values"], dtype=float) == pytest.approx(values[::-1])
+    heat = wb.figures.surface(swept, "max_depth", "min_samples_leaf").data[0]
+    assert list(heat.x) == ["2", "4", "None"]
+    assert list(heat.y) == ["5", "50"]
+    row = swept.table[swept.table["max_depth"].isna() & (swept.table["min_samples_leaf"] == 50)].iloc[0]
+    assert heat.z[1][2] == pytest.approx(row["rank_ic"], rel=1e-6)
+    with pytest.raises(UnknownNameError, match="unknown varied parameter 'alpha'"):
+        wb.figures.surface(swept, "alpha", "max_depth")
+    with pytest.raises(DataError, match="expected a Sweep"):
+        wb.figures.parallel(given["features"])

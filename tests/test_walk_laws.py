@@ -1,0 +1,366 @@
+"""Laws of walks: the same bits however they are run, nothing seen that came later, and a clear word for each fault."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import sqlite3
+import tempfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn import metrics
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from studies import panels, signs, small_files, weighed
+from test_models import QUICK
+
+from workbench.compute import CancelToken
+from workbench.errors import (
+    Cancelled,
+    DataError,
+    ParameterError,
+    RegistrationError,
+    TaskError,
+    UnknownNameError,
+    WorkbenchError,
+)
+from workbench.evaluate import WalkForward, compare, walk_forward
+from workbench.evaluate.fit import is_classifier
+from workbench.evaluate.layout import Layout
+from workbench.evaluate.table import taken
+from workbench.ledger import Ledger
+from workbench.models import Context, ModelSpec, model, models
+from workbench.panel import Panel
+
+NAN = float("nan")
+RIDGE = ModelSpec("ridge")
+FOREST = ModelSpec("random_forest", {"n_estimators": 5})
+
+
+# ---------------------------------------------------------------------- the same bits
+
+KINDS = {
+    "ridge": ("ridge", {}, False),
+    "ridge, weighted": ("ridge", {"alpha": 3.0}, True),
+    "forest, weighted": ("random_forest", {"n_estimators": 5}, True),
+    "context": ("surroundings", {}, True),
+    "classes": ("votes", {}, False),
+}
+
+
+def asked(kind, study) -> dict:
+    """What to walk: a spec on the study, with classes or weights where the kind has them."""
+    name, params, weighted = KINDS[kind]
+    spec = ModelSpec(name, params)
+    label = signs(study["label"]) if models[name].task == "classification" else study["label"]
+    return {**study, "spec": spec, "label": label, "weights": weighed(label) if weighted else None}
+
+
+def same(walk, other) -> None:
+    """Both are equal to the bit."""
+    assert walk.scores == other.scores
+    assert walk.scores.fingerprint == other.scores.fingerprint
+    ours, theirs = (w.folds.drop(columns="seconds") for w in (walk, other))
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    pd.testing.assert_series_equal(walk.overall, other.overall, check_exact=True)
+
+
+def test_one_worker_is_no_process_of_its_own(study, tmp_path):
+    for spec in (RIDGE, FOREST):
+        alone = walk_forward(spec, **study, how="processes", workers=1)
+        same(alone, walk_forward(spec, **{**study, "ledger": tmp_path / "other.sqlite"}, how="serial"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_however_it_is_run_and_resumed_it_is_the_same_to_the_bit(study, registry, tmp_path, kind):
+    what = asked(kind, study)
+    whole = Ledger(tmp_path / "whole.sqlite")
+    first = walk_forward(**{**what, "ledger": whole}, how="serial")
+    for how in ("threads", "processes"):
+        half = Ledger(tmp_path / f"{how}.sqlite")
+        rows = whole.rows()
+        kept = [row.key for row in rows.itertuples() if row.study["fold"] in (1, 3)]
+        for key, cell in whole.get_many(kept).items():
+            fields = ("kind", "data", "trial", "code", "study", "outcome", "arrays", "seconds")
+            half.put(key, **{name: getattr(cell, name) for name in fields})
+        resumed = walk_forward(**{**what, "ledger": half}, how=how, workers=2)
+        assert resumed.computed == 2
+        same(first, resumed)
+        ours, theirs = whole.get_many(rows["key"]), half.get_many(rows["key"])
+        for key, cell in ours.items():
+            assert {n: a.tobytes() for n, a in cell.arrays.items()} == {
+                n: a.tobytes() for n, a in theirs[key].arrays.items()
+            }
+
+
+def test_weights_reach_the_model_and_its_key(study, registry):
+    for kind in ("ridge, weighted", "context", "forest, weighted"):
+        what = asked(kind, study)
+        weighted, plain = walk_forward(**what), walk_forward(**{**what, "weights": None})
+        assert weighted.computed == plain.computed == 4
+        assert weighted.scores != plain.scores
+        assert walk_forward(**what).trials == plain.trials == weighted.trials + 1
+    trials = walk_forward(RIDGE, **study).trials
+    assert walk_forward(RIDGE, **study, weights=weighed(study["label"], seed=3)).trials == trials + 1
+    # a weighted ridge is scikit-learn's
+    weights = weighed(study["label"])
+    walk = walk_forward(ModelSpec("ridge", {"alpha": 3.0}), **study, weights=weights)
+    fold = list(study["splits"].split(study["label"]))[2]
+    X, y, w = (panel.stack(valid=None).values for panel in (study["features"], study["label"], weights))
+    train = fold.train.ravel() & ~np.isnan(X).any(axis=1)
+    pipe = make_pipeline(StandardScaler(), Ridge(alpha=3.0))
+    pipe.fit(X[train], y[train, 0], standardscaler__sample_weight=w[train, 0], ridge__sample_weight=w[train, 0])
+    tested = walk.scores.plane("score")[fold.test]
+    expected = pipe.predict(np.nan_to_num(X)).reshape(tested.shape[1], -1, order="F").T[fold.test]
+    np.testing.assert_allclose(tested, np.where(np.isnan(tested), NAN, expected), rtol=1e-8)
+
+
+def test_a_classifier_is_scored_by_its_expected_label_and_its_chances(study, registry):
+    what = asked("classes", study)
+    walk = walk_forward(**what)
+    cells = study["ledger"].rows().sort_values("created")["key"]
+    arrays = [study["ledger"].get(key).arrays for key in cells]
+    known = what["label"].plane("forward_return")
+    chance, label = [], []
+    for cell in arrays:
+        score = walk.scores.plane("score")[cell["row"], cell["column"]]
+        np.testing.assert_array_equal(score, cell["score"])
+        np.testing.assert_allclose(cell["chance"] @ [-1.0, 1.0], score)
+        assert cell["classes"].tolist() == [-1.0, 1.0]
+        there = ~np.isnan(known[cell["row"], cell["column"]])
+        chance.append(cell["chance"][there])
+        label.append(known[cell["row"], cell["column"]][there])
+    chance, label = np.concatenate(chance), np.concatenate(label)
+    assert walk.overall["log_loss"] == pytest.approx(metrics.log_loss(label, chance))
+    assert walk.overall["accuracy"] == pytest.approx(metrics.accuracy_score(label, np.sign(chance[:, 1] - 0.5)))
+    table = compare(what["spec"], **study | {"label": what["label"]})
+    assert table["accuracy"].isna().tolist() == [False, True, True]
+
+
+# ---------------------------------------------------------------------- what a model may know
+
+
+@pytest.mark.parametrize("name", list(models))
+def test_no_model_sees_what_lies_after_a_row_it_scores(study, tmp_path, name):
+    """Within the last test, garbage after row t and other labels that end after it move no score up to t."""
+    spec = ModelSpec(name, QUICK.get(name))
+    classes = models[name].task == "classification"
+    features = study["features"]
+    label = signs(study["label"]) if classes else study["label"]
+    splits = WalkForward(folds=2)
+    last = list(splits.split(label))[-1].test
+    before = walk_forward(spec, features, label, splits=splits, ledger=tmp_path / "before.sqlite")
+    draw = np.random.default_rng(4)
+    for t in (last[0] - 1, last[len(last) // 2]):
+        X, y = features.values.copy(), label.values.copy()
+        X[:, t + 1 :] = 10 * draw.standard_normal(X[:, t + 1 :].shape)
+        ends = np.arange(len(y[0]))[:, np.newaxis] + y[1]
+        moved = -y[0] if classes else 1.0 + y[0]
+        y[0] = np.where(ends > t, moved, y[0])
+        after = walk_forward(
+            spec, features.like(X, features.fields), label.like(y, label.fields),
+            splits=splits, ledger=tmp_path / f"after{t}.sqlite",
+        )  # fmt: skip
+        assert after.computed == 2
+        ours, theirs = (walk.scores.plane("score")[: t + 1] for walk in (before, after))
+        np.testing.assert_array_equal(ours, theirs)
+    assert before.scores.plane("score")[last].size
+
+
+def test_a_context_tells_of_training_labels_alone(study, registry):
+    layout = Layout(study["features"], study["label"], study["splits"])
+    spec = ModelSpec("surroundings")
+    known = study["label"].plane("forward_return")
+    for fold in layout.folds(spec):
+        train, test = (layout.runs(spec, fold, part) for part in ("train", "test"))
+        seen = layout.table.context(train, trained=True)
+        trained = np.zeros(known.shape, dtype=bool)
+        trained[seen.row, seen.column] = True
+        np.testing.assert_array_equal(trained, fold.train & ~np.isnan(study["features"].values).any(axis=0))
+        np.testing.assert_array_equal(~np.isnan(seen.label), trained)
+        np.testing.assert_array_equal(seen.end >= 0, trained)
+        assert seen.end.max() < fold.test[0]
+        np.testing.assert_array_equal(seen.label[trained], known[trained])
+        assert (seen.sample_end == seen.row + 3).all()
+        tested = layout.table.context(test, trained=False)
+        assert set(tested.row) == set(fold.test)
+        np.testing.assert_array_equal(tested.label, known)
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 4))), st.integers(1, 6))
+def test_windows_hold_the_last_rows_of_the_same_symbol_and_none_later(there, length):
+    row, column = np.nonzero(there)
+    table = np.arange(float(len(row)))[:, np.newaxis]
+    label = np.full(there.shape, NAN)
+    context = Context(row, column, table, row, column, label, np.full(there.shape, -1))
+    found = context.windows(length)
+    assert found.shape == (len(row), length)
+    for i, window in enumerate(found):
+        for back, number in enumerate(window[::-1]):
+            t = row[i] - back
+            if t < 0 or not there[t, column[i]]:
+                assert number == -1
+            else:
+                assert (row[number], column[number]) == (t, column[i])
+
+
+def test_what_a_model_is_given_is_read_only(study, registry):
+    """Folds share it: one that writes into it would change what the others learn from."""
+    layout = Layout(study["features"], study["label"], study["splits"], weighed(study["label"]))
+    spec = ModelSpec("surroundings")
+    with layout.lent() as lent:
+        for table in (layout.table, pickle.loads(pickle.dumps(lent))):
+            for field in dataclasses.fields(table):
+                array = getattr(table, field.name)
+                assert not array.flags.writeable, field.name
+                assert array.ctypes.data % 64 == 0
+                np.testing.assert_array_equal(array, getattr(layout.table, field.name))
+            for fold in layout.folds(spec):
+                at = layout.runs(spec, fold, "train")
+                assert not taken(table.X, at).flags.writeable
+                assert not taken(table.y, at).flags.writeable
+
+
+# ---------------------------------------------------------------------- faults
+
+
+def test_a_worker_that_dies_is_named_and_the_rest_is_kept(study, registry):
+    samples = walk_forward(ModelSpec("mortal"), **study).folds["samples"]
+    spec = ModelSpec("mortal", {"limit": int(samples[4])})
+    with pytest.raises(TaskError, match="a worker process died; unfinished: .*fold 4 of 4"):
+        walk_forward(spec, **study, how="processes", workers=2)
+    kept = len(study["ledger"]) - 4
+    assert kept < 4
+    assert walk_forward(spec, **study, how="threads").computed == 4 - kept
+    assert walk_forward(ModelSpec("mortal", {"limit": 999}), **study, how="processes", workers=2).computed == 4
+
+
+def test_a_full_disk_is_named_and_what_was_finished_is_kept(study, tmp_path, monkeypatch):
+    home = tmp_path / "temporary"
+    home.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(home))
+    study |= dict(zip(("features", "label"), panels(rows=400, symbols=5), strict=True))  # a table of 64 kB
+    with small_files(50_000), pytest.raises(WorkbenchError, match="can't be written to .*: .*\n.*TMPDIR"):
+        walk_forward(FOREST, **study, how="processes", workers=2)
+    assert not list(home.iterdir())
+    put = study["ledger"].put_many
+    calls = []
+
+    def full(rows):
+        calls.append(rows)
+        if len(calls) > 2:
+            with small_files(10_000):
+                return put(rows)
+        return put(rows)
+
+    monkeypatch.setattr(study["ledger"], "put_many", full)
+    with pytest.raises(WorkbenchError, match="(disk is full|can't be read or written).*\n.*is kept"):
+        walk_forward(FOREST, **study, how="serial")
+    monkeypatch.undo()
+    assert walk_forward(FOREST, **study).computed == 2
+
+
+def test_a_damaged_cell_is_named_and_computed_again_once_it_is_gone(study):
+    first = walk_forward(FOREST, **study)
+    with sqlite3.connect(study["ledger"].path) as raw:
+        raw.execute("UPDATE cells SET payload = x'00' WHERE rowid = 2")
+    with pytest.raises(DataError, match="cell .* can't be read.*\n.*DELETE FROM cells"):
+        walk_forward(FOREST, **study)
+    with sqlite3.connect(study["ledger"].path) as raw:
+        raw.execute("DELETE FROM cells WHERE rowid = 2")
+    again = walk_forward(FOREST, **study)
+    assert again.computed == 1
+    same(first, again)
+
+
+@pytest.mark.parametrize("error", [Cancelled("stop"), ZeroDivisionError()])
+def test_folds_from_moments_that_were_solved_are_kept(study, error):
+    """What was reported as done is in the ledger, whatever came then."""
+
+    def stop(done, total, name):
+        if done == 3:
+            raise error
+
+    with pytest.raises(type(error)):
+        walk_forward(RIDGE, **study, progress=stop)
+    assert len(study["ledger"]) == 3
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        walk_forward(RIDGE, **study, cancel=cancel)
+    assert walk_forward(RIDGE, **study).computed == 1
+
+
+def test_labels_that_are_no_classes_and_lone_classes_are_named(study, registry):
+    votes = ModelSpec("votes")
+    with pytest.raises(TaskError, match="votes, fold 1 of 4 failed.*: a classifier got .* distinct labels"):
+        walk_forward(votes, **study)
+    label = signs(study["label"])
+    values = label.values.copy()
+    values[0, :50] = np.where(np.isnan(values[0, :50]), NAN, 1.0)
+    with pytest.raises(TaskError, match="fold 1 of 4 failed: all labels .* are 1: a classifier needs two classes"):
+        walk_forward(votes, **study | {"label": label.like(values, label.fields)}, how="serial")
+
+    @model("regressor", params=(), task="classification")
+    def regressor(params, seed):
+        """No classes. Source: nobody, 2020."""
+        return Ridge()
+
+    with pytest.raises(RegistrationError, match="is registered for classification, .*Ridge.* lacks predict_proba"):
+        walk_forward(ModelSpec("regressor"), **study | {"label": label})
+
+
+@pytest.mark.parametrize("name", list(models))
+def test_a_model_of_the_package_is_what_it_is_registered_for(name):
+    spec = ModelSpec(name)
+    assert is_classifier(spec.build()) == (models[name].task == "classification")
+
+
+def test_bad_weights_are_named(study):
+    label = study["label"]
+    for value in (NAN, -1.0, np.inf):
+        weight = weighed(label).values.copy()
+        weight[0, 70, 2] = value
+        with pytest.raises(DataError, match=r"the weight of S2 at 2015-04-09.* is (nan|-1.0|inf).*\(1 are not\)"):
+            walk_forward(RIDGE, **study, weights=Panel(weight, label.time, label.symbols, ["weight"]))
+    free = weighed(label).values.copy()
+    free[0][np.isnan(label.plane("forward_return"))] = NAN  # a weight is needed where a label is
+    assert walk_forward(RIDGE, **study, weights=Panel(free, label.time, label.symbols, ["weight"])).computed == 4
+    free[0, :60] = 0.0
+    with pytest.raises(DataError, match="fold 1 of 4, whose .* has only samples to train on that weigh nothing"):
+        walk_forward(RIDGE, **study, weights=Panel(free, label.time, label.symbols, ["weight"]))
+    with pytest.raises(ParameterError, match="the weights are a ndarray"):
+        walk_forward(RIDGE, **study, weights=free[0])
+    with pytest.raises(UnknownNameError, match="weight"):
+        walk_forward(RIDGE, **study, weights=label)
+    with pytest.raises(DataError, match="weights .* and label .* differ"):
+        walk_forward(RIDGE, **study, weights=weighed(label).rows(1))
+
+
+def test_an_unknown_way_to_run_is_named_for_every_model(study):
+    for spec in (RIDGE, FOREST):
+        with pytest.raises(ParameterError, match="how='thread'.*\n.*threads"):
+            walk_forward(spec, **study, how="thread")
+        with pytest.raises(ParameterError, match="workers=0"):
+            walk_forward(spec, **study, workers=0)
+    assert len(study["ledger"]) == 0
+
+
+def test_constant_features_and_more_features_than_samples_are_walked(study):
+    features = study["features"]
+    values = np.concatenate([features.values, np.full((1, *features.shape[1:]), 0.1)])
+    constant = Panel(values, features.time, features.symbols, [*features.fields, "constant"])
+    with_it = walk_forward(RIDGE, **study | {"features": constant}).scores.plane("score")
+    without = walk_forward(RIDGE, **study).scores.plane("score")
+    np.testing.assert_allclose(with_it, without, rtol=1e-9)
+    wide = np.random.default_rng(6).standard_normal((400, *features.shape[1:]))
+    many = Panel(wide, features.time, features.symbols, [f"w{i}" for i in range(400)])
+    walk = walk_forward(RIDGE, **study | {"features": many, "splits": WalkForward(folds=1, test=100)})
+    assert walk.folds["samples"][1] < 400
+    assert np.isfinite(walk.scores.plane("score")[-100:]).all()
