@@ -195,6 +195,7 @@ def test_a_wheel_from_the_sdist_installs_and_runs(sdist, tmp_path):
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert run.stdout.strip() == "True", run.stderr
     shipped = {p.relative_to(ROOT / "workbench") for p in (ROOT / "workbench" / "data").iterdir() if p.is_file()}
+    shipped |= {p.relative_to(ROOT / "workbench") for p in (ROOT / "workbench" / "assets").iterdir()}
     shipped |= {p.relative_to(ROOT / "workbench") for p in (ROOT / "workbench" / "report").rglob("*.*") if p.is_file()}
     shipped = {path for path in shipped if "__pycache__" not in path.parts}
     assert not [path for path in shipped if not (site / "workbench" / path).is_file()]
