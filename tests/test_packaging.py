@@ -130,8 +130,8 @@ def test_what_is_imported_is_declared(folder, extras):
     names = third_party(ROOT / folder)
     # The script that rebuilds a shipped data set needs what nobody else does.
     names -= {"bokeh_sampledata"} if folder != "workbench" else set()
-    # The plugin for pytest is imported by pytest alone; nbval, which is declared, brings it.
-    names -= {"pytest"} if folder == "workbench" else set()
+    # Asked for by name, and never needed: it is heavy, and an error says how to get it.
+    names -= {"statsforecast"}
     undeclared = [
         name for name in names if not {canonicalize_name(dist) for dist in owners.get(name, [])} & set(allowed)
     ]
