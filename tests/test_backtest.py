@@ -50,9 +50,9 @@ def reference(weights, fills, closes, capital=1.0, cost=0.0, slip=0.0):
                 if math.isnan(price):
                     unfilled += 1
                     continue
-                bought = wanted * value / price - shares[n]
+                before, shares[n] = shares[n], wanted * value / price
+                bought = shares[n] - before
                 paid = price * (1 + math.copysign(slip, bought))
-                shares[n] += bought
                 cash -= bought * paid + cost * abs(bought) * paid
                 traded += abs(bought) * paid
                 charged += cost * abs(bought) * paid

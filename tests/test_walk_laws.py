@@ -146,6 +146,7 @@ def test_a_classifier_is_scored_by_its_expected_label_and_its_chances(study, reg
 # ---------------------------------------------------------------------- what a model may know
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", list(models))
 def test_no_model_sees_what_lies_after_a_row_it_scores(study, tmp_path, name):
     """Within the last test, garbage after row t and other labels that end after it move no score up to t."""
