@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from kill_walk import panels
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence, permutation_importance
@@ -16,6 +17,7 @@ import workbench as wb
 from workbench.compute import CancelToken
 from workbench.errors import Cancelled, DataError, ParameterError, UnknownNameError
 from workbench.evaluate import WalkForward
+from workbench.evaluate.layout import Layout
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, model, models
 
@@ -113,6 +115,24 @@ def test_coefficients_are_those_of_each_fold(given):
     assert (table["largest"] == folds.max(axis=1)).all()
     with pytest.raises(ParameterError, match="random_forest has no coefficients"):
         wb.study(ModelSpec("random_forest", {"n_estimators": 2}), **given).coefficients()
+
+
+@pytest.mark.parametrize("name", ["ols", "fama_macbeth"])
+def test_coefficients_have_the_interval_of_the_last_fold(given, name):
+    """Estimate and 95 % interval of statsmodels and of linearmodels' average over rows, fitted anew."""
+    given["features"] = given["features"].select(fields=["f0", "f1"])  # fewer than a row has symbols
+    table = wb.study(ModelSpec(name), **given).coefficients()
+    layout = Layout(given["features"], given["label"], given["splits"])
+    train = layout.sampled(layout.folds(ModelSpec(name))[-1].train)
+    X, y = sm.add_constant(layout.table.X[train]), layout.table.y[train]
+    if name == "ols":
+        ends = sm.OLS(y, X).fit().conf_int()[1:]
+    else:
+        rows = layout.row[train]
+        premia = np.array([np.linalg.lstsq(X[rows == t], y[rows == t])[0] for t in np.unique(rows)])
+        ends = np.array([sm.stats.DescrStatsW(column).tconfint_mean() for column in premia.T])[1:]
+    assert table[["low", "high"]].to_numpy() == pytest.approx(ends, rel=1e-6)
+    assert wb.study(RIDGE, **given).coefficients()[["low", "high"]].isna().all(axis=None)
 
 
 def test_nothing_is_asked_twice_and_no_answer_is_a_trial(given):

@@ -190,7 +190,7 @@ def _coefficients(estimator, table: Table, test: np.ndarray, fold: int) -> dict:
     if hasattr(inner, "intervals") and values.ndim == 1:
         ends = inner.intervals(LEVEL)
         ends = ends.loc[[name for name in ends.index if name not in ("intercept", "const")]]
-        low, high = (ends[name].to_numpy(dtype=float) for name in ("lower", "upper"))
+        low, high = (ends[name].to_numpy(dtype=float) for name in ("low", "high"))
     return {**result, "low": low, "high": high}
 
 
