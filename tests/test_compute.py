@@ -188,6 +188,13 @@ def test_a_task_that_exits_is_a_failed_task(how):
     assert isinstance(caught.value.__cause__, SystemExit)
 
 
+def test_large_results_come_back_from_processes_to_the_bit():
+    """Above 64 KiB pickle hands the bytes on as a buffer."""
+    found = run([("small", np.arange, 10.0), ("large", np.arange, 1e6)], how="processes", workers=2)
+    for array, size in zip(found, (10, 10**6), strict=True):
+        assert array.tobytes() == np.arange(float(size)).tobytes()
+
+
 def test_workers_end_with_the_process_that_started_them(tmp_path):
     (tmp_path / "tasks.py").write_text(
         "import os, time\n"

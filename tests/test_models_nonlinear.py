@@ -7,9 +7,9 @@ import re
 import warnings
 from pathlib import Path
 
-import cloudpickle
 import numpy as np
 import pytest
+from joblib.externals import cloudpickle
 from sklearn.exceptions import ConvergenceWarning
 
 from workbench.errors import DataError, ParameterError, RegistrationError

@@ -130,6 +130,7 @@ def test_a_value_is_read_as_its_default_is(name, given, value):
         ("horizon", "1.5", "horizon is 1.5, a float"),
         ("horizon", "true", "horizon is True, a bool"),
         ("cost", "[1]", "cost is [1], a list"),
+        ("cost", "true", "cost is True, a bool"),
         ("name", 5, "name is 5, a int; expected a str"),
         ("cost", "NaN", "no literal"),
         ("windows", {1, object()}, "no literal"),
@@ -270,6 +271,14 @@ def test_what_a_kernel_cannot_tell_is_said(tmp_path):
     assert "not known: OSError: gone" in page.read_text(encoding="utf-8")
 
 
+def test_rows_of_a_ledger_that_is_gone_are_counted(tmp_path):
+    path = book(tmp_path / "a.ipynb", "horizon, alpha = 1, 1.0", STUDY, "import os\nos.remove('mine.sqlite')")
+    page = report(path, tmp_path / "a.html", progress=False)
+    assert (record(page)["ledger"], record(page)["lost"]) == ([], 5)
+    assert "5 rows were read that are in no ledger any more" in page.read_text(encoding="utf-8")
+    assert not (tmp_path / "mine.sqlite").exists()
+
+
 # ------------------------------------------------------------------------------------------------------- a folder
 
 
@@ -374,7 +383,7 @@ def test_stopped_at_any_moment_leaves_the_former_report_or_the_new_one(tmp_path,
     """Whole either way; no kernel is left running, and but for SIGKILL no file besides."""
     chance = random.Random(name)
     path = book(tmp_path / "a.ipynb", *[WORK] * 4)
-    for attempt in range(3):
+    for attempt in range(2):
         out = tmp_path / f"{attempt}" / "out.html"
         out.parent.mkdir()
         out.write_text("former")

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from studies import panels
 
-from workbench import store
 from workbench.errors import DataError, ParameterError, WorkbenchError
 from workbench.store import PanelRef, Ref, lent, save_panel
 
@@ -34,11 +33,6 @@ def temporary(tmp_path, monkeypatch):
     home.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(home))
     return home
-
-
-def fresh():
-    """As in another process: nothing is mapped yet."""
-    store._opened.cache_clear()
 
 
 def test_a_panel_comes_back_to_the_bit_and_is_mapped(panel, tmp_path):
@@ -70,7 +64,6 @@ def test_a_panel_is_written_once_and_its_lookback_goes_with_it(panel, tmp_path):
 @pytest.mark.parametrize("harm", ["gone", "empty", "short"])
 def test_a_torn_folder_is_an_error_and_is_written_again(panel, tmp_path, name, harm):
     ref = save_panel(panel, tmp_path)
-    fresh()
     file = ref.folder / name
     content = file.read_bytes()
     file.unlink()
@@ -85,7 +78,6 @@ def test_a_torn_folder_is_an_error_and_is_written_again(panel, tmp_path, name, h
 
 def test_another_content_is_found_where_that_is_asked_for(panel, tmp_path):
     ref = save_panel(panel, tmp_path)
-    fresh()
     file = ref.folder / "values.npy"
     content = bytearray(file.read_bytes())
     content[-3] ^= 1

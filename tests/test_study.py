@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from kill_walk import panels
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence, permutation_importance
@@ -17,7 +16,6 @@ import workbench as wb
 from workbench.compute import CancelToken
 from workbench.errors import Cancelled, DataError, ParameterError, UnknownNameError
 from workbench.evaluate import WalkForward
-from workbench.evaluate.layout import Layout
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, model, models
 
@@ -117,22 +115,36 @@ def test_coefficients_are_those_of_each_fold(given):
         wb.study(ModelSpec("random_forest", {"n_estimators": 2}), **given).coefficients()
 
 
-@pytest.mark.parametrize("name", ["ols", "fama_macbeth"])
-def test_coefficients_have_the_interval_of_the_last_fold(given, name):
-    """Estimate and 95 % interval of statsmodels and of linearmodels' average over rows, fitted anew."""
+def test_intervals_are_those_of_statsmodels_on_the_last_fold(given):
+    import statsmodels.api as sm
+
+    table = wb.study(ModelSpec("ols"), **given).coefficients()
+    features, label = given["features"], given["label"]
+    samples = features.stack()
+    fold = list(given["splits"].split(label))[-1]
+    train = fold.train[samples.row, samples.column]
+    y = label.values[0][samples.row, samples.column]
+    theirs = sm.OLS(y[train], sm.add_constant(samples.values[train])).fit()
+    assert table["fold 3"].to_numpy() == pytest.approx(theirs.params[1:], rel=1e-9)
+    assert table[["low", "high"]].to_numpy() == pytest.approx(theirs.conf_int()[1:], rel=1e-9)
+    assert wb.study(RIDGE, **given).coefficients()["low"].isna().all()
+    drawn = wb.figures.coefficients(table).data
+    assert [trace.name for trace in drawn] == ["95 % interval, last fold", "range of the folds", "mean of the folds"]
+
+
+def test_intervals_of_fama_macbeth_are_those_of_an_average_over_rows(given):
+    import statsmodels.api as sm
+
     given["features"] = given["features"].select(fields=["f0", "f1"])  # fewer than a row has symbols
-    table = wb.study(ModelSpec(name), **given).coefficients()
-    layout = Layout(given["features"], given["label"], given["splits"])
-    train = layout.sampled(layout.folds(ModelSpec(name))[-1].train)
-    X, y = sm.add_constant(layout.table.X[train]), layout.table.y[train]
-    if name == "ols":
-        ends = sm.OLS(y, X).fit().conf_int()[1:]
-    else:
-        rows = layout.row[train]
-        premia = np.array([np.linalg.lstsq(X[rows == t], y[rows == t])[0] for t in np.unique(rows)])
-        ends = np.array([sm.stats.DescrStatsW(column).tconfint_mean() for column in premia.T])[1:]
+    table = wb.study(ModelSpec("fama_macbeth"), **given).coefficients()
+    samples = given["features"].stack()
+    fold = list(given["splits"].split(given["label"]))[-1]
+    train = fold.train[samples.row, samples.column]
+    X, y = sm.add_constant(samples.values[train]), given["label"].values[0][samples.row, samples.column][train]
+    rows = samples.row[train]
+    premia = np.array([np.linalg.lstsq(X[rows == t], y[rows == t])[0] for t in np.unique(rows)])
+    ends = np.array([sm.stats.DescrStatsW(column).tconfint_mean() for column in premia.T])[1:]
     assert table[["low", "high"]].to_numpy() == pytest.approx(ends, rel=1e-6)
-    assert wb.study(RIDGE, **given).coefficients()[["low", "high"]].isna().all(axis=None)
 
 
 def test_nothing_is_asked_twice_and_no_answer_is_a_trial(given):

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 import warnings
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from studies import signs
 
 from workbench.compute import CancelToken
-from workbench.errors import Cancelled, DataError, MissingPackageError, ParameterError, TaskError
+from workbench.errors import Cancelled, DataError, ParameterError, TaskError
 from workbench.evaluate import WalkForward, sweep, walk_forward
 from workbench.evaluate.sweep import BATCH, SAMPLERS, _bytes
 from workbench.ledger import Ledger
@@ -184,10 +183,6 @@ def test_it_shows_itself_without_scripts(study):
 
 @pytest.mark.parametrize("name", [name for name in SAMPLERS if name != "grid"])
 def test_a_sampler_proposes_the_same_again_and_leaves_no_trace(study, tmp_path, name):
-    if name == "cmaes" and find_spec("cmaes") is None:
-        with pytest.raises(MissingPackageError, match="cmaes"):
-            sweep(RIDGE, {"alpha": ...}, **study, sampler=name, settings=3)
-        return
     space = {"n_estimators": (2, 6), "max_features": (0.1, 1.0), "max_depth": [2, None]}
     ask = {**study, "sampler": name, "settings": BATCH + 4, "splits": WalkForward(folds=2)}
     before, level = global_state(), optuna.logging.get_verbosity()
@@ -385,9 +380,7 @@ def test_a_sweep_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_pa
     draw = np.random.default_rng(len(sampler))
     path, out = tmp_path / "killed.sqlite", tmp_path / "out"
     created: dict = {}
-    for lines in draw.permutation([1, 15, 30])[
-        : 1 if sampler == "grid" else 2
-    ]:  # cells that ended for sure before the kill
+    for lines in draw.permutation([1, 15, 30])[: 1 if sampler == "grid" else 2]:  # cells that ended before
         process = start(path, out, how, sampler)
         while out.read_text().count("\n") <= lines and process.poll() is None:
             time.sleep(0.005)
@@ -411,3 +404,13 @@ def test_a_sweep_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_pa
     assert rows["key"].is_unique
     expected = math.prod(map(len, SPACES["grid"].values())) if sampler == "grid" else len(last["specs"])
     assert len(rows) == (expected + 2) * FOLDS
+
+
+def test_a_parameter_that_is_called_as_a_column_is_refused(study, registry):
+    @model("timed", params=(Param("seconds", 1.0, low=0.0, high=9.0, doc="any"),))
+    def timed(params, seed):
+        """Zero. Source: nobody, 2020."""
+        return ModelSpec("zero").build()
+
+    with pytest.raises(ParameterError, match="'seconds' of timed is called as a column"):
+        sweep(ModelSpec("timed"), {"seconds": [1.0, 2.0]}, **study)

@@ -165,8 +165,16 @@ NUMBERS = st.floats(allow_nan=False, allow_infinity=False, width=64)
 WORDS = st.sampled_from(["{!r}", "x = {!r}", "[1, {!r}]", "<td>{!r}</td>", "({!r})", "{!r} bps", "{!r}%", "a:\t{!r}"])
 
 
-@given(form=WORDS, a=NUMBERS, b=NUMBERS, rtol=st.sampled_from([0, 1e-9, 1e-3, 0.5]), atol=st.sampled_from([0, 1e-6, 1]))
-def test_numbers_in_words_are_equal_as_numpy_has_it(form, a, b, rtol, atol):
+NEAR = st.sampled_from([1, 1 + 1e-10, 1 + 1e-8, 1 - 9e-4, 1.0011, 0.6, 1.4, 1.6, 1.9, -1])
+
+
+@given(
+    form=WORDS, a=NUMBERS, near=NEAR, b=NUMBERS | st.none(), rtol=st.sampled_from([0, 1e-9, 1e-3, 0.5]), data=st.data()
+)
+def test_numbers_in_words_are_equal_as_numpy_has_it(form, a, near, b, rtol, data):
+    b, atol = a * near if b is None else b, data.draw(st.sampled_from([0, 1e-6, 1]))
+    if math.isinf(b):
+        return
     close = bool(np.isclose(a, b, rtol=rtol, atol=atol)) if rtol or atol else a == b
     assert (texts(form.format(a), form.format(b), rtol, atol) is None) == close
 
@@ -209,6 +217,11 @@ def test_a_word_with_digits_is_a_word(word):
 def test_small_things(found, saved, same):
     assert (texts(found, saved) is None) == same
     assert (texts(found, saved, rtol=1e-9) is None) == same
+
+
+def test_the_tolerance_is_relative_to_what_is_saved():
+    assert texts("0.6", "1.0", rtol=0.5) is None
+    assert texts("1.0", "0.6", rtol=0.5) is not None
 
 
 def figure(**changes: object) -> dict:

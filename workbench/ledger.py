@@ -420,5 +420,10 @@ def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _unpacked(payload: bytes) -> Mapping[str, np.ndarray]:
-    with np.load(io.BytesIO(payload), allow_pickle=False) as stored:
-        return MappingProxyType({name: stored[name] for name in stored.files})
+    # as np.load does, but each array at one go: of small ones it reads a bit at a time
+    with zipfile.ZipFile(io.BytesIO(payload)) as stored:
+        arrays = {
+            name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(stored.read(name)), allow_pickle=False)
+            for name in stored.namelist()
+        }
+    return MappingProxyType(arrays)

@@ -12,7 +12,7 @@ cell that raises fails. What else is asked of a cell stands in its tags (in Jupy
     tolerance. A plotly figure is compared by its data, whatever its layout; pictures and widgets are not compared.
 ``rtol=1e-6``, ``atol=1e-9``
     The tolerance, as numpy has it: abs(found - saved) <= atol + rtol * abs(saved). Without it numbers must be equal.
-    A number that is printed to four digits is off by half of the last one, so ``atol=1e-4`` suits it.
+    What is printed with four decimals can differ by one in the last of them, so ``atol=2e-4`` suits it.
 ``time=5s``, ``memory=200MB``
     A budget: the time from sending the cell to its last output, and how far the memory of the kernel's process peaks
     above what it held before (Linux only; what processes of its own hold is not counted). Units: ms, s, min; KB, MB,

@@ -188,8 +188,7 @@ def _coefficients(estimator, table: Table, test: np.ndarray, fold: int) -> dict:
     result = {"coefficient": values.ravel(), "classes": np.asarray(getattr(inner, "classes_", ()), dtype=float)}
     low = high = np.full(values.size, np.nan)
     if hasattr(inner, "intervals") and values.ndim == 1:
-        ends = inner.intervals(LEVEL)
-        ends = ends.loc[[name for name in ends.index if name not in ("intercept", "const")]]
+        ends = inner.intervals(LEVEL).iloc[-values.size :]  # a constant stands before the features
         low, high = (ends[name].to_numpy(dtype=float) for name in ("low", "high"))
     return {**result, "low": low, "high": high}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -37,6 +38,9 @@ class Layout:
         self.splits = WalkForward() if splits is None else splits
         self.known, span = label_planes(label)
         self._check()
+        # hashed meanwhile, on another core: the keys of the cells need it
+        self._hashing = threading.Thread(target=lambda: features.fingerprint, daemon=True)
+        self._hashing.start()
         samples = features.astype(np.float64).stack(valid="all")
         samples.values.flags.writeable = False
         if not len(samples.row):
@@ -64,7 +68,7 @@ class Layout:
         self.moments: dict[int, list] = {}  # by look-back: those of each fold's training samples
         self._lent: LentTable | None = None
         self._folds: dict[int, list[Fold]] = {}
-        self._runs: dict[tuple[int, int, str], np.ndarray] = {}
+        self._runs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     # ------------------------------------------------------------------ checks
 
@@ -107,20 +111,19 @@ class Layout:
             )
         return plane.ravel()[self._flat]
 
-    def _check_fold(self, fold: Fold, of: int) -> None:
-        tested = fold.in_test[self.row]
+    def _check_fold(self, fold: Fold, of: int, train: np.ndarray, test: np.ndarray) -> None:
         for found, what in (
-            (self.sampled(fold.train), "sample to train on"),
-            (tested, "sample to score"),
-            (tested & ~np.isnan(self.table.y), "label to test on"),
+            (len(train), "sample to train on"),
+            (len(test), "sample to score"),
+            (not np.isnan(taken(self.table.y, test)).all(), "label to test on"),
         ):
-            if not found.any():
+            if not found:
                 raise DataError(
                     f"{self._fold_name(fold, of)} has no {what} where all features are there",
                     hint="features that look back far leave none at the start: take fewer folds, a larger "
                     "min_train, or features that look back less",
                 )
-        if self.weights is not None and not self.table.weight[self.sampled(fold.train)].any():
+        if self.weights is not None and not taken(self.table.weight, train).any():
             raise DataError(
                 f"{self._fold_name(fold, of)} has only samples to train on that weigh nothing",
                 hint="give some of them a weight above 0, or take fewer folds",
@@ -141,7 +144,10 @@ class Layout:
         if lookback not in self._folds:
             folds = list(self.splits.split(self.label, lookback))
             for fold in folds:
-                self._check_fold(fold, len(folds))
+                at = np.searchsorted(self.row, runs(fold.in_test))  # samples are in the order of their rows
+                train, test = runs(self.sampled(fold.train)), at[at[:, 0] < at[:, 1]]
+                self._check_fold(fold, len(folds), train, test)
+                self._runs[lookback, fold.number] = train, test
             self._folds[lookback] = folds
         return self._folds[lookback]
 
@@ -151,11 +157,8 @@ class Layout:
 
     def runs(self, spec: ModelSpec, fold: Fold, part: str) -> np.ndarray:
         """The runs of samples that `fold` of `spec` trains on or tests (`part` is "train" or "test")."""
-        key = self.lookback(spec), fold.number, part
-        if key not in self._runs:
-            mask = self.sampled(fold.train) if part == "train" else fold.in_test.take(self.row)
-            self._runs[key] = runs(mask)
-        return self._runs[key]
+        train, test = self._runs[self.lookback(spec), fold.number]
+        return train if part == "train" else test
 
     @contextmanager
     def lent(self) -> Iterator[LentTable]:
@@ -177,6 +180,7 @@ class Layout:
 
     @cached_property
     def _data(self) -> dict:
+        self._hashing.join()
         return {
             "features": self.features.fingerprint,
             "label": self.label.fingerprint,

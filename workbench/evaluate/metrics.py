@@ -226,7 +226,9 @@ def _mean_correlation(x: np.ndarray, y: np.ndarray) -> float:
     """
     there = ~np.isnan(x)
     count = there.sum(axis=1, keepdims=True)
-    x, y = (np.where(there, v, 0.0) for v in (x, y))
+    if there.all():
+        there = True  # to numpy's quick paths
+    x, y = (v if there is True else np.where(there, v, 0.0) for v in (x, y))
     x, y = (_deviation(v, there, np.maximum(count, 1)) for v in (x, y))
     squares = (x * x).sum(axis=1) * (y * y).sum(axis=1)
     # a row of equal numbers has no deviation: it is 0 just where it is told by its ends, in `_deviation`

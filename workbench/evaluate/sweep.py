@@ -18,13 +18,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
 
 from .. import compute
-from ..errors import DataError, MissingPackageError, ParameterError, UnknownNameError
+from ..errors import DataError, ParameterError, UnknownNameError
 from ..ledger import Ledger
 from ..models import ModelSpec, models
 from ..panel import Panel
@@ -38,7 +37,8 @@ from .walk import BASELINES, as_ledger, cells_of, checked_spec, read_walk
 BATCH = 8  # settings that a sampler is asked for before it is told what the last ones were worth
 COPIES = 3  # of its training samples that a fit may hold at once: scaled, in another layout or precision
 LOSSES = {"log_loss"}  # measures of which less is better
-SAMPLERS = ("grid", "random", "tpe", "cmaes", "qmc")
+COLUMNS = {"model", *MEASURES, *CLASS_MEASURES, "worst_fold", "best_fold", "samples", "seconds", "baseline"}
+SAMPLERS = ("grid", "random", "tpe", "qmc")
 _SIZE = re.compile(r"\s*(\d+\.?\d*)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
 
 
@@ -140,7 +140,7 @@ def sweep(
     features, label, splits, weights, ledger, how, workers, progress, cancel
         As in `walk_forward`. `progress` counts cells, a fold of a setting each, those in the ledger included; True
         also shows the time left.
-    sampler : {"grid", "random", "tpe", "cmaes", "qmc"} or optuna sampler, default "grid"
+    sampler : {"grid", "random", "tpe", "qmc"} or optuna sampler, default "grid"
         "grid" walks every combination. A sampler of your own is copied, and resumes only if you gave it a seed.
     settings : int, optional
         How many a sampler proposes; needed with one.
@@ -164,8 +164,6 @@ def sweep(
     ParameterError
         A parameter that the model does not have, a value outside its range, an empty space, a sampler that can't
         draw from the space, or a memory budget that not even one fit keeps.
-    MissingPackageError
-        The sampler "cmaes" without the package of that name.
     TaskError, DataError
         As in `walk_forward`.
     Cancelled
@@ -209,6 +207,11 @@ def _checked_space(spec: ModelSpec, space: object) -> Mapping[str, object]:
         if name not in spec.params:
             hint = UnknownNameError.of("parameter", name, spec.params).hint
             raise ParameterError(f"{spec.name} has no parameter {name!r}", hint=hint)
+        if name in COLUMNS:
+            raise ParameterError(
+                f"sweep: the parameter {name!r} of {spec.name} is called as a column of the table is",
+                hint="give the parameter of the model another name",
+            )
     return space
 
 
@@ -375,14 +378,11 @@ def _proposer(spec, space, sampler, settings, seed, measure) -> _Grid | _Sampled
 def _named_sampler(name: str, seed: int):
     from optuna import samplers
 
-    if name == "cmaes" and find_spec("cmaes") is None:
-        raise MissingPackageError("sweep: the sampler 'cmaes' stands on the package cmaes", hint="pip install cmaes")
     with warnings.catch_warnings():  # optuna calls some of them experimental
         warnings.simplefilter("ignore")
         return {
             "random": lambda: samplers.RandomSampler(seed=seed),
             "tpe": lambda: samplers.TPESampler(seed=seed),
-            "cmaes": lambda: samplers.CmaEsSampler(seed=seed, warn_independent_sampling=False),
             "qmc": lambda: samplers.QMCSampler(seed=seed, warn_independent_sampling=False),
         }[name]()
 

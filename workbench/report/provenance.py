@@ -43,17 +43,20 @@ def gather(namespace: dict) -> dict:
     Returns
     -------
     dict
-        ``panels``, ``accounts``, ``ledger`` (a list of rows each) and ``environment`` (versions by package).
+        ``panels``, ``accounts``, ``ledger`` (a list of rows each), ``lost`` (how many rows were read that are in no
+        ledger any more) and ``environment`` (versions by package).
     """
     from ..backtest import Result
     from ..panel import Panel
 
     named = [(name, value) for name, value in namespace.items() if not name.startswith("_")]
+    rows, lost = _ledger_rows()
     installed = {d.metadata["Name"]: d.version for d in metadata.distributions()}
     return {
         "panels": [{"name": name, **_panel(value)} for name, value in named if isinstance(value, Panel)],
         "accounts": [{"name": name, **_account(value)} for name, value in named if isinstance(value, Result)],
-        "ledger": _ledger_rows(),
+        "ledger": rows,
+        "lost": lost,
         "environment": dict(sorted(installed.items(), key=lambda pair: pair[0].lower())),
     }
 
@@ -76,16 +79,19 @@ def _account(result) -> dict:
     return asked | {"weights": weights, "prices": prices}
 
 
-def _ledger_rows() -> list[dict]:
+def _ledger_rows() -> tuple[list[dict], int]:
+    """The rows that this process has read, and how many of them are gone."""
     from .. import ledger
 
-    rows = []
+    rows, read = [], 0
     for path, keys in ledger.read_here().items():
-        table = ledger.Ledger(path).rows()
-        table = table[table["key"].isin(set(keys))]
-        table["created"] = table["created"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
-        rows += [{**row, "title": _title(row["study"].get("spec"))} for row in table.to_dict("records")]
-    return rows
+        read += len(keys)
+        if path.is_file():  # a ledger in a folder for the moment is gone by now, and must not be made anew
+            table = ledger.Ledger(path).rows()
+            table = table[table["key"].isin(set(keys))]
+            table["created"] = table["created"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
+            rows += [{**row, "title": _title(row["study"].get("spec"))} for row in table.to_dict("records")]
+    return rows, read - len(rows)
 
 
 def _title(spec: dict | None) -> str:
@@ -138,6 +144,8 @@ def facts(path: Path, run: dict) -> list[tuple[str, str]]:
     seeds = sorted({row["study"]["spec"]["seed"] for row in found.get("ledger", ()) if "spec" in row["study"]})
     if seeds:
         told.append(("Seeds", ", ".join(map(str, seeds))))
+    if found.get("lost"):
+        told.append(("Ledger", f"{found['lost']} rows were read that are in no ledger any more"))
     return told
 
 
