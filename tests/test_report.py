@@ -25,6 +25,7 @@ from workbench.report import export, page, report, style, tear_sheet, template
 from workbench.report.figures import (
     CANDLES,
     POINTS,
+    bars,
     candles,
     drawdown,
     equity,
@@ -75,6 +76,20 @@ def test_thinning_refuses_too_few_points():
 
 
 # -------------------------------------------------------------------------------------------------- figures
+
+
+def test_bars_stand_in_groups_of_a_row():
+    table = pd.DataFrame({"threads": [1.5, 2.0], "a < b": [1.0, np.nan]}, index=["wait", "<b>loop</b>"])
+    figure = bars(table, title="Speed", y="times")
+    assert [bar.name for bar in figure.data] == ["threads", "a &lt; b"]
+    for bar, column in zip(figure.data, table, strict=True):
+        assert list(bar.x) == ["wait", "&lt;b>loop&lt;/b>"]
+        np.testing.assert_array_equal(bar.y, table[column].to_numpy(np.float32))
+    assert (figure.layout.barmode, figure.layout.xaxis.type) == ("group", "category")
+    assert figure.layout.showlegend
+    assert not bars(table["threads"]).layout.showlegend
+    with pytest.raises(DataError, match="bars: the table is empty"):
+        bars(table.iloc[:0])
 
 
 def test_a_line_a_column_with_its_values_and_dates():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from frames import BAD, bars, long_bars, put
 
@@ -85,13 +86,6 @@ def test_sp20_reads_skfolio_without_importing_it():
     assert found.strip() == expected
 
 
-def test_sp20_without_skfolio(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackageError, match="skfolio, which is not installed") as error:
-        load("sp20")
-    assert error.value.hint == "pip install skfolio"
-
-
 def test_sp20_with_a_skfolio_that_has_no_such_file(monkeypatch, tmp_path):
     (tmp_path / "__init__.py").touch()
     other = importlib.util.spec_from_file_location(
@@ -100,6 +94,85 @@ def test_sp20_with_a_skfolio_that_has_no_such_file(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: other)
     with pytest.raises(MissingPackageError, match="sp500_dataset"):
         load("sp20")
+
+
+# ---------------------------------------------------------------------- macro series and factors
+
+INSTALLED = {
+    "sp20": "skfolio",
+    "macro": "statsmodels",
+    "core-cpi": "arch",
+    "french-factors": "arch",
+    "french-portfolios": "linearmodels",
+}
+
+
+def test_what_others_installed_is_read_without_importing_them():
+    code = (
+        "import sys; from workbench.sources import load\n"
+        f"for name in {list(INSTALLED)}: p = load(name); print(name, p.shape, p.fields[0], p.time[0].date())\n"
+        f"print(sorted({set(INSTALLED.values())} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert found.splitlines() == [
+        "sp20 (1, 8313, 20) close 1990-01-02",
+        "macro (1, 203, 12) level 1959-03-31",
+        "core-cpi (1, 743, 1) level 1957-01-31",
+        "french-factors (1, 1109, 4) percent 1926-07-31",
+        "french-portfolios (1, 819, 35) return 1949-01-31",
+        "[]",
+    ]
+
+
+@pytest.mark.parametrize(("name", "package"), INSTALLED.items())
+def test_a_package_that_is_not_installed_is_named(monkeypatch, name, package):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match=f"{package}, which is not installed") as error:
+        load(name)
+    assert error.value.hint == f"pip install {package}"
+
+
+def test_macro_series_keep_their_identities_and_units():
+    level = load("macro").level
+    assert level.isna().sum().sum() == 0
+    assert (level.index[:-1] + pd.offsets.QuarterEnd() == level.index[1:]).all()
+    inflation = 400 * np.log(level["cpi"]).diff()  # as the data set defines it; the old index has 2 decimals
+    assert (inflation - level["infl"])[1:].abs().max() < 0.006
+    assert (level["tbilrate"] - level["infl"] - level["realint"])[1:].abs().max() < 0.011  # all three are rounded
+    assert (level[["infl", "realint"]].iloc[0] == 0).all()
+    assert level["unemp"].idxmax() == pd.Timestamp("1982-12-31", tz="UTC")  # 10.7 %, of the recession of 1982
+    assert level.loc["2009-09-30", "unemp"].item() == 9.6
+    share = level[["realcons", "realinv", "realgovt"]].sum(axis=1) / level["realgdp"]
+    assert share.between(0.85, 1.15).all()  # parts of the same whole, but for trade and for chained prices
+
+
+def test_core_cpi_is_100_on_its_base():
+    level = load("core-cpi").level["CPILFESL"]
+    assert (level.index[:-1] + pd.offsets.MonthEnd() == level.index[1:]).all()
+    assert level["1982":"1984"].mean() == pytest.approx(100, abs=0.1)  # the definition of the index
+
+
+def test_french_s_factors_are_in_percent_and_his_portfolios_in_fractions():
+    percent, fraction = load("french-factors").percent, load("french-portfolios")["return"]
+    crash = "1987-10"  # the market lost more than a fifth, less the riskless rate
+    assert percent.loc[crash, "Mkt-RF"].item() == -23.24
+    assert fraction.loc[crash, "MktRF"].item() == -0.2324
+    assert percent["Mkt-RF"].idxmax() == pd.Timestamp("1933-04-30", tz="UTC")
+    assert percent.loc["1933-04", "Mkt-RF"].item() == pytest.approx(38.9, abs=0.1)
+    assert fraction.min(axis=None) > -1
+    shared = percent.index.intersection(fraction.index)
+    assert len(shared) == len(fraction) == 819
+    names = {"Mkt-RF": "MktRF", "SMB": "SMB", "HML": "HML", "RF": "RF"}
+    gap = percent.loc[shared].rename(columns=names) / 100 - fraction[list(names.values())]
+    assert gap["RF"].abs().max() < 1e-12
+    # published in different years, and revised in between: by less than a point in any month
+    assert gap.abs().max(axis=None) < 0.01
+    assert (gap["MktRF"].abs() < 1e-12).mean() > 0.95
+    # what belongs to the market has the mean of its parts, whatever their weights
+    industries = fraction.loc[:, "NoDur":"Other"]
+    market = fraction["MktRF"] + fraction["RF"]
+    assert (market <= industries.max(axis=1)).all()
+    assert (market >= industries.min(axis=1)).all()
 
 
 # ---------------------------------------------------------------------- synthetic
@@ -410,7 +483,7 @@ def test_what_cannot_be_loaded(what, error, words):
 
 def test_the_catalog_lists_every_source():
     table = catalog()
-    assert list(table.index) == list(sources) == ["us-tech", "sp20", "synthetic"]
+    assert list(table.index) == list(sources) == ["us-tech", *INSTALLED, "synthetic"]
     assert (table[["summary", "origin", "licence"]] != "").all(axis=None)
     assert table.loc["synthetic", "parameters"] == "symbols=20, years=5.0, seed=0, ic=0.05"
 

@@ -132,6 +132,21 @@ def test_intervals_are_those_of_statsmodels_on_the_last_fold(given):
     assert [trace.name for trace in drawn] == ["95 % interval, last fold", "range of the folds", "mean of the folds"]
 
 
+def test_intervals_of_fama_macbeth_are_those_of_an_average_over_rows(given):
+    import statsmodels.api as sm
+
+    given["features"] = given["features"].select(fields=["f0", "f1"])  # fewer than a row has symbols
+    table = wb.study(ModelSpec("fama_macbeth"), **given).coefficients()
+    samples = given["features"].stack()
+    fold = list(given["splits"].split(given["label"]))[-1]
+    train = fold.train[samples.row, samples.column]
+    X, y = sm.add_constant(samples.values[train]), given["label"].values[0][samples.row, samples.column][train]
+    rows = samples.row[train]
+    premia = np.array([np.linalg.lstsq(X[rows == t], y[rows == t])[0] for t in np.unique(rows)])
+    ends = np.array([sm.stats.DescrStatsW(column).tconfint_mean() for column in premia.T])[1:]
+    assert table[["low", "high"]].to_numpy() == pytest.approx(ends, rel=1e-6)
+
+
 def test_nothing_is_asked_twice_and_no_answer_is_a_trial(given):
     first = wb.study(RIDGE, **given)
     before = first.importance()

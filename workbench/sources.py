@@ -309,6 +309,24 @@ def _check_header(header: list[str]) -> list[str]:
 # ---------------------------------------------------------------------- named sources
 
 
+def _installed(name: str, package: str, file: str) -> Path:
+    """Where `package` has installed `file`; found without importing the package."""
+    found = importlib.util.find_spec(package)
+    paths = [Path(folder, file) for folder in found.submodule_search_locations or []] if found else []
+    path = next((p for p in paths if p.is_file()), None)
+    if path is None:
+        what = f"has no {paths[0]}" if paths else "is not installed"
+        reads = f"load({name!r}) reads data of {package}, which {what}"
+        raise MissingPackageError(reads, hint=f"pip install {package}")
+    return path
+
+
+def _by_period(values: pd.DataFrame, periods: pd.PeriodIndex, field: str) -> Panel:
+    """One symbol a column; a period is known when it is over, so its row bears its last day."""
+    values = values.set_axis(periods.to_timestamp(how="end").normalize())
+    return Panel.from_frame(values, layout="wide", field=field, bars=False)
+
+
 @source(
     "us-tech",
     origin="Quandl WIKI Prices, by way of bokeh_sampledata; see data/NOTICE",
@@ -326,14 +344,72 @@ def _us_tech() -> Panel:
 )
 def _sp20() -> Panel:
     """Twenty US stocks: adjusted close, daily, 1990-01-02 to 2022-12-28; survivors, chosen afterwards."""
-    found = importlib.util.find_spec("skfolio")
-    folders = list(found.submodule_search_locations or []) if found else []
-    paths = [Path(folder, "datasets", "data", "sp500_dataset.csv.gz") for folder in folders]
-    path = next((p for p in paths if p.is_file()), None)
-    if path is None:
-        what = f"has no {paths[0]}" if paths else "is not installed"
-        raise MissingPackageError(f'load("sp20") reads data of skfolio, which {what}', hint="pip install skfolio")
+    path = _installed("sp20", "skfolio", "datasets/data/sp500_dataset.csv.gz")
     return _load_file(path, check_params("load", FRAME_PARAMS, {"layout": "wide"}))
+
+
+@source(
+    "macro",
+    origin="FRED and the Bureau of Labor Statistics, by way of statsmodels' macrodata, read from where it is installed",
+    licence="public domain",
+)
+def _macro() -> Panel:
+    """Twelve US macro series: field `level`, quarterly, 1959 to 2009, as they were known in December 2009.
+
+    Labelled by the last day of the quarter, though published weeks later, and revised since they first were. realgdp,
+    realcons, realinv, realgovt and realdpi are in billions of 2005 dollars a year, cpi is 100 in 1982-84, m1 in
+    billions of dollars, pop in millions, tbilrate, unemp, infl and realint in percent. The first infl and realint are a
+    0 that stands for nothing: there is no quarter before.
+    """
+    frame = pd.read_csv(_installed("macro", "statsmodels", "datasets/macrodata/macrodata.csv"))
+    quarters = pd.PeriodIndex.from_fields(year=frame.pop("year"), quarter=frame.pop("quarter"), freq="Q")
+    return _by_period(frame, quarters, "level")
+
+
+@source(
+    "core-cpi",
+    origin="FRED's CPILFESL, by way of arch, read from where the package is installed",
+    licence="public domain in the US (Bureau of Labor Statistics)",
+)
+def _core_cpi() -> Panel:
+    """US consumer prices without food and energy: field `level`, monthly, 1957-01 to 2018-11, seasonally adjusted.
+
+    100 in 1982-84. Labelled by the last day of the month, though published weeks later; seasonal factors are revised.
+    """
+    frame = pd.read_csv(_installed("core-cpi", "arch", "data/core_cpi/core-cpi.csv.gz"))
+    months = pd.PeriodIndex(pd.to_datetime(frame["Date"], format="%m/%d/%Y"), freq="M")
+    return _by_period(frame[["CPILFESL"]], months, "level")
+
+
+@source(
+    "french-factors",
+    origin="Kenneth French's data library, by way of arch, read from where the package is installed",
+    licence="copyright of Fama and French; not shipped, not to be passed on",
+)
+def _french_factors() -> Panel:
+    """Fama and French's three factors and the riskless rate: field `percent`, monthly, 1926-07 to 2018-11.
+
+    In percent a month, as they are published; 100 times a fraction. Mkt-RF, SMB and HML are excess returns.
+    """
+    frame = pd.read_csv(_installed("french-factors", "arch", "data/frenchdata/frenchdata.csv.gz"))
+    months = pd.PeriodIndex(pd.to_datetime(frame.pop("Date").astype(str), format="%Y%m"), freq="M")
+    return _by_period(frame, months, "percent")
+
+
+@source(
+    "french-portfolios",
+    origin="Kenneth French's data library, by way of linearmodels, read from where the package is installed",
+    licence="copyright of Fama and French; not shipped, not to be passed on",
+)
+def _french_portfolios() -> Panel:
+    """Thirty US stock portfolios, four factors and the riskless rate: field `return`, monthly, 1949-01 to 2017-03.
+
+    Fractions a month. NoDur to Other are twelve industries; S1V1 is small and of low value, S5M5 large and winning.
+    MktRF, SMB, HML and Mom are excess returns, the portfolios are not.
+    """
+    frame = pd.read_csv(_installed("french-portfolios", "linearmodels", "datasets/french/french.csv.bz2"), index_col=0)
+    months = pd.PeriodIndex(pd.to_datetime(frame.index, format="%Y-%m-%d"), freq="M")
+    return _by_period(frame, months, "return")
 
 
 @source(

@@ -1,6 +1,6 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
-from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .core import CANDLES, POINTS, TearSheet, bars, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
 from .forecast import forecast
 from .models import coefficients, dependence, importance, parallel, surface
 from .splits import splits
@@ -10,6 +10,7 @@ __all__ = [
     "CANDLES",
     "POINTS",
     "TearSheet",
+    "bars",
     "candles",
     "coefficients",
     "dependence",

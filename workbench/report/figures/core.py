@@ -202,6 +202,41 @@ def lines(
     return _finish(figure, title, height, showlegend=frame.shape[1] > 1)
 
 
+def bars(data: object, *, title: str = "", y: str = "", height: int = 360) -> Figure:
+    """One group of bars a row, one bar a column: a small table to be compared at a glance.
+
+    Parameters
+    ----------
+    data : Series or DataFrame
+        Numbers; NaN is a gap.
+    title, y : str
+        Title, and what stands on the vertical axis, with its unit.
+    height : int, default 360
+        Pixels.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+
+    Raises
+    ------
+    DataError
+        Nothing to draw, an infinite number, or a column that isn't numeric.
+    """
+    from plotly.graph_objects import Bar, Figure
+
+    frame = _table(data, "bars")
+    groups = [_safe(name) for name in frame.index]
+    traces = [
+        Bar(x=groups, y=frame[name].to_numpy(np.float32), name=_safe(name), hovertemplate="%{y:,.4~g}")
+        for name in frame
+    ]
+    figure = Figure(traces)
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(title={"text": _safe(y)})
+    return _finish(figure, title, height, showlegend=frame.shape[1] > 1, barmode="group", bargap=0.3)
+
+
 def equity(result: object, *, title: str = "Equity", log: bool = False) -> Figure:
     """The value of one or several accounts over time.
 
