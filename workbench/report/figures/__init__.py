@@ -1,6 +1,20 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
-from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .core import (
+    CANDLES,
+    DOTS,
+    POINTS,
+    TearSheet,
+    candles,
+    distribution,
+    drawdown,
+    equity,
+    folds,
+    heatmap,
+    lines,
+    tear_sheet,
+    thin,
+)
 from .forecast import forecast
 from .models import coefficients, dependence, importance, parallel, surface
 from .splits import splits
@@ -8,11 +22,13 @@ from .training import loss_curve
 
 __all__ = [
     "CANDLES",
+    "DOTS",
     "POINTS",
     "TearSheet",
     "candles",
     "coefficients",
     "dependence",
+    "distribution",
     "drawdown",
     "equity",
     "folds",
