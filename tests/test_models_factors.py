@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -258,3 +260,26 @@ def test_french_s_factors_explain_the_portfolios_that_they_are_made_of():
     assert (table.loc[["S5V1", "S5V5"], "SMB"] < 0.1).all()
     assert (table.loc[["S1V5", "S5V5"], "HML"] > 0.5).all()
     assert (table.loc[["S1V1", "S5V1"], "HML"] < 0).all()
+
+
+LATE = """
+import sys, warnings
+import numpy as np
+from workbench.models import Context, ModelSpec
+warnings.simplefilter("ignore")
+estimator = ModelSpec(sys.argv[1]).build()
+before = {name.split(".")[0] for name in sys.modules} | sys.stdlib_module_names
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(400, 2)), rng.normal(size=400)
+row, column = np.divmod(np.arange(400), 8)
+end = row.reshape(50, 8) + 1
+estimator.fit(X, y, context=Context(row, column, X, row, column, y.reshape(50, 8), end))
+print(*sorted({name.split(".")[0] for name in sys.modules} - before))
+"""
+
+
+@pytest.mark.parametrize("name", ["ols", "fama_macbeth", "arima"])
+def test_what_a_fit_imports_is_imported_when_it_is_built(name):
+    """A first import within a fit, on a thread, is seen half done by the fits beside it."""
+    told = subprocess.run([sys.executable, "-c", LATE, name], capture_output=True, text=True, check=True)
+    assert told.stdout.split() == []

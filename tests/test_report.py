@@ -24,9 +24,11 @@ from workbench.errors import DataError, NotebookError, ParameterError, UnknownNa
 from workbench.report import export, page, report, style, tear_sheet, template
 from workbench.report.figures import (
     CANDLES,
+    DOTS,
     POINTS,
     bars,
     candles,
+    distribution,
     drawdown,
     equity,
     folds,
@@ -190,6 +192,24 @@ def test_heatmap_is_symmetric_around_zero():
     assert heatmap(pd.DataFrame([[4.0, -3.0]])).data[0].zmax == 4
 
 
+@given(values=arrays(np.float64, st.integers(1, 400), elements=st.floats(-1e6, 1e6) | st.just(np.nan)))
+def test_a_box_shows_the_quartiles_of_its_column_whatever_its_order(values):
+    if np.isnan(values).all():
+        values[0] = 0.0
+    figure = distribution(pd.DataFrame({"<b>": values, "back": values[::-1], "none": np.nan}))
+    first, back = figure.data  # a column without numbers has no box
+    wanted = pd.Series(values).describe()[["min", "25%", "50%", "75%", "max"]]
+    shown = [first[name][0] for name in ("lowerfence", "q1", "median", "q3", "upperfence")]
+    np.testing.assert_allclose(shown, wanted, rtol=1e-12, atol=1e-9)
+    assert first.name == "&lt;b>"
+    known = np.sort(values[~np.isnan(values)])
+    if len(known) > DOTS:
+        assert first.x is None
+    else:
+        np.testing.assert_array_equal(first.x[0], known.astype(np.float32))
+    assert first.update(name="back", y=["back"]) == back
+
+
 def test_a_tear_sheet_shows_the_results_own_table_and_its_course():
     from workbench.backtest import backtest
     from workbench.panel import Panel
@@ -220,6 +240,7 @@ BAD = {
     "two drawdowns": (lambda: drawdown(BARS[["open", "low"]] * 0), DataError, "2 columns"),
     "no bars": (lambda: candles(BARS[["open", "close"]]), DataError, "no high, low"),
     "no complete bar": (lambda: candles(BARS.assign(open=np.nan)), DataError, "no complete bar"),
+    "no numbers": (lambda: distribution(CLOSE * np.nan), DataError, "nothing to draw"),
     "not bars": (lambda: candles(3), DataError, "int, expected a Panel"),
     "no folds": (lambda: folds([1]), DataError, "list, expected a DataFrame"),
     "a theme": (lambda: template("darkk"), UnknownNameError, "did you mean 'dark'"),

@@ -35,6 +35,8 @@ def fama_macbeth(params, seed):
 
     Source: Fama and MacBeth, 1973, Risk, Return, and Equilibrium: Empirical Tests.
     """
+    import linearmodels.panel  # noqa: F401 - now: on a thread, others would see it half imported
+
     from ._factors import FamaMacBethRegressor
 
     return FamaMacBethRegressor(**params)

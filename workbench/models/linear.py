@@ -57,6 +57,8 @@ def ols(params, seed):
 
     Source: Gauss, 1809 (least squares); Newey and West, 1987 (HAC); Driscoll and Kraay, 1998.
     """
+    import statsmodels.regression.linear_model  # noqa: F401 - now: on a thread, others would see it half imported
+
     from ._regression import LeastSquares
 
     return LeastSquares(**params)

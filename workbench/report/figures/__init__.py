@@ -1,6 +1,21 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
-from .core import CANDLES, POINTS, TearSheet, bars, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .core import (
+    CANDLES,
+    DOTS,
+    POINTS,
+    TearSheet,
+    bars,
+    candles,
+    distribution,
+    drawdown,
+    equity,
+    folds,
+    heatmap,
+    lines,
+    tear_sheet,
+    thin,
+)
 from .forecast import forecast
 from .models import coefficients, dependence, importance, parallel, surface
 from .splits import splits
@@ -8,12 +23,14 @@ from .training import loss_curve
 
 __all__ = [
     "CANDLES",
+    "DOTS",
     "POINTS",
     "TearSheet",
     "bars",
     "candles",
     "coefficients",
     "dependence",
+    "distribution",
     "drawdown",
     "equity",
     "folds",

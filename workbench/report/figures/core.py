@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 POINTS = 5_000
 CANDLES = 1_500
+DOTS = 200  # numbers of a box that are drawn one by one
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -445,6 +446,47 @@ def heatmap(matrix: pd.DataFrame, *, title: str = "", label: str = "correlation"
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False, zeroline=False)
     height = int(min(720, 150 + 34 * max(4, len(frame))))
     return _finish(figure, title, height, hovermode="closest")
+
+
+def distribution(data: object, *, title: str = "", x: str = "", percent: bool = False) -> Figure:
+    """One box a column: its quartiles and median, whiskers to its extremes and, where they are few, all its numbers.
+
+    Parameters
+    ----------
+    data : Series or DataFrame
+        Numbers; NaN is left out. Their order plays no part.
+    title, x : str
+        Title, and what stands on the horizontal axis, with its unit.
+    percent : bool, default False
+        Whether the numbers are fractions, to be shown as percentages.
+
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        With a point for each number in columns of up to 200. Quartiles are of type 7 (Hyndman and Fan, 1996).
+
+    Raises
+    ------
+    DataError
+        Nothing to draw, an infinite number, or a column that isn't numeric.
+    """
+    from plotly.graph_objects import Box, Figure
+
+    frame = _table(data, "distribution")
+    figure = Figure()
+    for at, name in enumerate(frame.columns):
+        values = np.sort(frame.iloc[:, at].dropna().to_numpy())
+        if not len(values):
+            continue
+        least, q1, median, q3, largest = ([v] for v in np.quantile(values, [0, 0.25, 0.5, 0.75, 1]))
+        few = len(values) <= DOTS
+        dots = {"x": [values.astype(np.float32)], "boxpoints": "all", "jitter": 0.5, "pointpos": 0} if few else {}
+        ends = {"lowerfence": least, "q1": q1, "median": median, "q3": q3, "upperfence": largest}
+        label = _safe(name)
+        figure.add_trace(Box(y=[label], **ends, **dots, name=label, orientation="h", marker={"size": 5}, width=0.5))
+    figure.update_xaxes(title={"text": _safe(x)}, tickformat="~%" if percent else None, zeroline=True)
+    figure.update_yaxes(type="category", automargin=True, showgrid=False, autorange="reversed")
+    return _finish(figure, title, 130 + 52 * max(2, len(figure.data)), hovermode="closest", showlegend=False)
 
 
 @dataclass(frozen=True, eq=False)
