@@ -8,7 +8,6 @@ killed process leaves the former report as it was.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import hashlib
 import os
@@ -18,7 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, NotebookError, ParameterError, UnknownNameError, WorkbenchError
+from ..errors import DataError, NotebookError, ParameterError, UnknownNameError
+from ..files import write_whole
 from ..install import kernelspec
 from .page import page, quiet
 
@@ -208,23 +208,4 @@ def _told(error: Exception, nb: NotebookNode, at: int, path: Path) -> NotebookEr
 
 
 def _write_whole(target: Path, content: bytes) -> None:
-    """Write all of `content` to `target`, or leave `target` as it is."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
-        temporary = None
-    except OSError as e:
-        hint = f"{UNCHANGED}; make room, or write elsewhere"
-        raise WorkbenchError(f"{target} could not be written: {e.strerror or e}", hint=hint) from e
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    write_whole(target, content, hint=f"{UNCHANGED}; make room, or write elsewhere")
