@@ -1,0 +1,153 @@
+"""What grows each time that some work is run: the lines that hold more and more, and the types that become more."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from collections import Counter
+from itertools import pairwise
+from typing import ClassVar
+
+import pandas as pd
+
+from ..errors import ParameterError
+from .collect import Work, collector
+from .memory import FRAMES, Meter, held, source_of
+from .result import TOP, Result
+from .words import CODE, TEXT, size, where
+
+_COUNTED = {list, dict, set, tuple, str, bytes, bytearray}
+# Bytes a run below which a line is no leak: what it allocates itself, and what libraries keep for themselves.
+_LEAST, _LEAST_WITHIN = 16, 1024
+# Frames, cells and numbers come and go with what looks; libraries keep references and let them go in batches.
+_KEPT = ("builtins", "weakref")
+
+
+class LeakProfile(Result):
+    """The lines and the types that grew in every run that was looked at; none, where nothing leaks."""
+
+    columns: ClassVar[dict[str, str]] = {
+        "what": TEXT,
+        "where": CODE,
+        "bytes_a_run": "B",
+        "count_a_run": "n",
+        "source": CODE,
+    }
+    keys = ("what", "where")
+    measures = ("bytes_a_run", "count_a_run")
+
+    @property
+    def leaks(self) -> bool:
+        """Whether any line of Python holds more after every run."""
+        return bool((self.rows["what"] == "line").any())
+
+
+@collector
+def leaks(work: Work, *, runs: int = 5, warmup: int = 2, top: int = TOP) -> LeakProfile:
+    """Run some work again and again, and name what grows every time.
+
+    Parameters
+    ----------
+    work : callable or str
+        Called with the positional arguments that follow; or the text of some code.
+    runs : int, default 5
+        That are looked at, at least 3; as many for each of lines, types and the process.
+    warmup : int, default 2
+        Runs before them, in which caches fill and modules load.
+    top : int, default 20
+        Rows that are shown.
+
+    Returns
+    -------
+    LeakProfile
+
+    Notes
+    -----
+    A line is named if it holds more bytes after each run than after the one before (tracemalloc); a type, if there are
+    more of it (gc, and what the objects that it tracks refer to). What grows in some runs and not in others is a cache
+    or a buffer, and is not named. Memory of compiled code that tracemalloc does not see shows as growth of the process.
+    """
+    if runs < 3 or warmup < 0:
+        raise ParameterError(
+            f"leaks: runs={runs}, warmup={warmup}", hint="it takes 3 runs or more to tell growth from noise"
+        )
+    error = None
+    for _ in range(warmup):
+        error = error or work.run()
+    lines, error = _seen(work, runs, error, held, traced=not tracemalloc.is_tracing())
+    # in runs of their own: to look at all objects is dear while allocations are traced, and takes memory itself
+    types, error = _seen(work, runs, error, _types)
+    with Meter() as meter:
+        for _ in range(runs):
+            error = error or work.run()
+    found, little = _lines(lines) if error is None else ([], 0.0)
+    rows = [*found, *_kinds(types)] if error is None else []
+    frame = pd.DataFrame(rows, columns=["what", "where", "bytes_a_run", "count_a_run", "source"])
+    facts = {
+        "runs": (runs, "n"),
+        "lines that grow": (int((frame["what"] == "line").sum()), "n"),
+        "held by them": (float(frame["bytes_a_run"].sum()), "B"),
+        "process a run": (meter.growth / runs, "B"),
+    }
+    notes = [] if len(frame) or error else ["Nothing grew in every run."]
+    if little:
+        notes.append(f"Libraries keep {size(little)} more a run for themselves: too little to be named as a leak.")
+    return LeakProfile(work.title, frame, facts=facts, notes=notes, top=top, error=error)
+
+
+def _seen(work: Work, runs: int, error, look, *, traced: bool = False) -> tuple[list[dict], BaseException | None]:
+    """What `look` sees after each run, from one before them on: what that replaces is seen to go."""
+    seen: list[dict] = [{} for _ in range(runs + 1)]  # made before anything is counted
+    if traced:
+        tracemalloc.start(FRAMES)
+    try:
+        for found in seen:
+            error = error or work.run()
+            if error is not None:
+                break
+            found.update(look())
+    finally:
+        if traced:
+            tracemalloc.stop()
+    return seen, error
+
+
+def _grows(series: list[float]) -> bool:
+    return all(a < b for a, b in pairwise(series))
+
+
+def _lines(seen: list[dict]) -> tuple[list[tuple], float]:
+    """The lines that leak, and the bytes a run of those that only hold a little more within libraries."""
+    runs, found, little = len(seen) - 1, [], 0.0
+    for at in seen[-1]:
+        sizes = [held.get(at, (0, 0))[0] for held in seen]
+        blocks = [held.get(at, (0, 0))[1] for held in seen]
+        a_run = (sizes[-1] - sizes[0]) / runs
+        if not _grows(sizes) or a_run < _LEAST:
+            continue
+        filename, line, within = at
+        if within and a_run < _LEAST_WITHIN:
+            little += a_run
+            continue
+        found.append(("line", where(filename, line), a_run, (blocks[-1] - blocks[0]) / runs, source_of(filename, line)))
+    return sorted(found, key=lambda row: -row[2]), little
+
+
+def _kinds(seen: list[dict[type, int]]) -> list[tuple]:
+    runs, found = len(seen) - 1, []
+    for kind in seen[-1]:
+        counts = [types.get(kind, 0) for types in seen]
+        if _grows(counts):
+            name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+            found.append(("type", name, float("nan"), (counts[-1] - counts[0]) / runs, ""))
+    return sorted(found, key=lambda row: -row[3])
+
+
+def _types() -> dict[type, int]:
+    """How many objects there are of each type: those that gc tracks, and what they refer to."""
+    gc.collect()
+    tracked = gc.get_objects()
+    known = set(map(id, tracked))
+    inner = {id(o): o for o in gc.get_referents(*tracked) if id(o) not in known}
+    counts = Counter(map(type, tracked)) + Counter(map(type, inner.values()))
+    return {kind: n for kind, n in counts.items() if kind in _COUNTED or kind.__module__ not in _KEPT}
