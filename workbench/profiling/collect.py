@@ -11,7 +11,7 @@ import linecache
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -35,6 +35,10 @@ class Work:
         Of the function, the cell or the script itself.
     function : FunctionType or None
         That it is, where it is one.
+    source : str or None
+        The text of a cell, or of a script.
+    variants : mapping of str to callable, or None
+        Where it is several, for `compare`.
     namespace : dict
         The names that its code sees.
     keep : bool
@@ -45,8 +49,11 @@ class Work:
         self, call: Callable[[], Any], title: str, code: CodeType | None, namespace: dict, *, keep: bool = False
     ):
         self.call, self.title, self.code, self.namespace, self.keep = call, title, code, namespace, keep
-        self.is_async = code is not None and bool(code.co_flags & inspect.CO_COROUTINE)
+        self.filename = ""
         self.function: FunctionType | None = None
+        self.source: str | None = None
+        self.variants: Mapping[str, Callable] | None = None
+        self.flags = 0
         self.seconds = 0.0
 
     @classmethod
@@ -54,6 +61,10 @@ class Work:
         """The work that `what` is: a callable with its arguments, or the text of some code."""
         if isinstance(what, Work):
             return what
+        if isinstance(what, Mapping) and what and all(map(callable, what.values())):
+            work = cls(lambda: None, "variants", None, {})
+            work.variants = what
+            return work
         if isinstance(what, str) and not args:
             return cls.text(what, {"__name__": "__main__", "__builtins__": builtins}, TYPED, "code")
         if not callable(what):
@@ -72,14 +83,23 @@ class Work:
     @classmethod
     def text(cls, source: str, namespace: dict, filename: str, title: str, *, flags: int = 0, keep=False) -> Work:
         """The work that runs the text of a cell, or of a script, in `namespace`."""
-        flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         if filename.startswith("<"):
             linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-        code = compile(source, filename, "exec", flags=flags, dont_inherit=True)
-        work = cls(lambda: None, title, code, namespace, keep=keep)
+        work = cls(lambda: None, title, None, namespace, keep=keep)
+        work.source, work.filename, work.flags = source, filename, flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        work.code = work.compiled(source)
         # a function over the code of a module runs it with its globals as its names, as exec does
         work.call = lambda: FunctionType(work.code, namespace)()
         return work
+
+    def compiled(self, source: str) -> CodeType:
+        """A part of its text as code of the same file."""
+        return compile(source, self.filename, "exec", flags=self.flags, dont_inherit=True)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether its code awaits something itself."""
+        return self.code is not None and bool(self.code.co_flags & inspect.CO_COROUTINE)
 
     @classmethod
     def script(cls, path: str | Path, argv: Iterable[str] = ()) -> Work:
