@@ -1,4 +1,4 @@
-"""`python -m workbench`: lab, report, install, doctor."""
+"""`python -m workbench`: lab, report, profile, install, doctor."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def here(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def test_help_lists_the_four_commands(capsys):
+def test_help_lists_the_commands(capsys):
     assert main([]) == 2
     text = capsys.readouterr().out
-    assert all(f"    {name}  " in text for name in ("lab", "report", "install", "doctor"))
+    assert all(f"    {name}  " in text for name in ("lab", "report", "profile", "install", "doctor"))
 
 
 def test_version(capsys):

@@ -20,7 +20,7 @@ from typing import Any
 
 from ..errors import ParameterError, UnknownNameError
 from .result import Result
-from .words import OWN, TYPED, kind_of
+from .words import HOUSE, OWN, TYPED, kind_of
 
 
 class Work:
@@ -88,8 +88,13 @@ class Work:
         work = cls(lambda: None, title, None, namespace, keep=keep)
         work.source, work.filename, work.flags = source, filename, flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         work.code = work.compiled(source)
+
         # a function over the code of a module runs it with its globals as its names, as exec does
-        work.call = lambda: FunctionType(work.code, namespace)()
+        def call():
+            __tracebackhide__ = True
+            return FunctionType(work.code, namespace)()
+
+        work.call = call
         return work
 
     def compiled(self, source: str) -> CodeType:
@@ -127,11 +132,11 @@ class Work:
 
     def run(self) -> BaseException | None:
         """Run it once; gives back the error that it ended by."""
-        __tracebackhide__ = "__ipython_bottom__"  # an error is the user's own: nothing above here is shown
+        __tracebackhide__ = True
         begun = time.perf_counter()
         try:
             value = self.call()
-            if inspect.iscoroutine(value):
+            if self.is_async:
                 asyncio.run(value)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             return error
@@ -149,12 +154,15 @@ class Work:
     def functions(self, named: Iterable[str] = ()) -> list[Callable]:
         """The functions whose lines are looked at: those that are named, and all that are defined beside the work.
 
-        Beside a cell are the functions, and the methods of classes, that were defined in cells; beside a script those
-        of the script. A named one may stand anywhere: ``module.Class.method`` of what the names here reach.
+        Beside a cell are the functions, and the methods of classes, that were defined in cells, and those that it
+        calls by name, unless they are a library's; beside a script those of the script. A named one may stand
+        anywhere: ``module.Class.method`` of what the names here reach.
         """
         found = [self.named(name) for name in named]
         if self.function is not None:
             found.append(self.function)
+        if self.source is not None:
+            found += [f for f in map(self.namespace.get, self.code.co_names) if _is_ours(f)]
         for value in list(self.namespace.values()):
             inside = vars(value).values() if inspect.isclass(value) else (value,)
             for one in inside:
@@ -185,6 +193,10 @@ class Work:
                 hint="compiled code has no lines that a profiler sees; %%wb_kernels shows kernels",
             )
         return value
+
+
+def _is_ours(value: object) -> bool:
+    return isinstance(value, FunctionType) and kind_of(value.__code__.co_filename) in (OWN, HOUSE)
 
 
 def recoded(code: CodeType, change: Callable[[CodeType], CodeType]) -> CodeType:

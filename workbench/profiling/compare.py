@@ -23,6 +23,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from types import FunctionType
 from typing import Any, ClassVar
@@ -44,8 +45,9 @@ RESULT = "result"
 class VariantProfile(Result):
     """One row a variant: best and median seconds, ``speed_up`` over the first by the medians, CPU, memory, GIL.
 
-    ``cpu`` are seconds on a CPU of this process and of workers that ended; ``peak`` is memory of this process above
-    its start; ``gil`` the share of time that the lock was taken; ``agrees`` whether it gave what the first one gave.
+    ``cpu`` are seconds on a CPU, of worker processes too, to 10 ms; ``peak`` is memory of this process above its
+    start, ``in_workers`` that of the worker processes that worked; ``gil`` the share of time that the lock was taken
+    in this process; ``agrees`` whether it gave what the first one gave.
     """
 
     columns: ClassVar[dict[str, str]] = {
@@ -56,6 +58,7 @@ class VariantProfile(Result):
         "speed_up": "x",
         "cpu": "s",
         "peak": "B",
+        "in_workers": "B",
         "gil": "%",
         "agrees": CODE,
     }
@@ -92,7 +95,6 @@ def compare(
     Notes
     -----
     The share of the GIL is that of looks, a thousand a second, that found it taken (`workbench.profiling.gil`).
-    Memory and CPU of worker processes that live on are theirs: they are not seen here.
     """
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
@@ -144,6 +146,7 @@ def variants_of(work: Work, workers: int | None) -> tuple[BaseException | None, 
 
 
 def _run_code(code, namespace: dict) -> Any:
+    __tracebackhide__ = True
     namespace.pop(RESULT, None)
     value = FunctionType(code, namespace)()
     if inspect.iscoroutine(value):
@@ -206,22 +209,37 @@ def _on_a_loop(make: Callable) -> Any:
 
 
 def _once(name: str, variant: Callable, results: dict, runs: list[tuple]) -> BaseException | None:
-    __tracebackhide__ = "__ipython_bottom__"
+    __tracebackhide__ = True
     try:
         with Meter() as meter, Witness() as witness:
-            begun, spent = time.perf_counter(), time.process_time()
+            before, begun, spent = _workers_cpu(), time.perf_counter(), time.process_time()
             value = variant()
             took, cpu = time.perf_counter() - begun, time.process_time() - spent
+            after = _workers_cpu()
     except (Exception, KeyboardInterrupt) as error:
         error.add_note(f"in the variant {name}")
         return error
     results.setdefault(name, value)
-    runs.append((took, cpu, meter.peak, witness.share))
+    busy = {pid: spent - before.get(pid, (0.0, 0))[0] for pid, (spent, _) in after.items()}
+    held = sum(after[pid][1] for pid, spent in busy.items() if spent > 0)
+    runs.append((took, cpu + sum(busy.values()), meter.peak, held, witness.share))
     return None
 
 
+def _workers_cpu() -> dict[int, tuple[float, int]]:
+    """Of each worker process its seconds on a CPU and its memory."""
+    import psutil
+
+    found = {}
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = child.cpu_times()
+            found[child.pid] = (times.user + times.system, child.memory_info().rss)
+    return found
+
+
 def _row(name: str, runs: list[tuple], results: dict, first: str) -> dict:
-    took, cpu, peak, gil = (list(column) for column in zip(*runs, strict=True))
+    took, cpu, peak, held, gil = (list(column) for column in zip(*runs, strict=True))
     median = statistics.median(took)
     agrees = (
         "" if name == first or results.get(name) is None else "yes" if same(results[name], results[first]) else "no"
@@ -233,6 +251,7 @@ def _row(name: str, runs: list[tuple], results: dict, first: str) -> dict:
         "spread": (max(took) - min(took)) / median if median else 0.0,
         "cpu": statistics.median(cpu),
         "peak": max(peak),
+        "in_workers": max(held),
         "gil": statistics.mean(gil),
         "agrees": agrees,
     }

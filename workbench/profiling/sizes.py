@@ -76,10 +76,12 @@ def sizes(
     """
     if not isinstance(namespace, Mapping):
         namespace = {"object": namespace}
+    shown = [n for n in namespace if not n.startswith("_") and n not in _HIDDEN]
+    names = list(names)
     for name in names:
         if name not in namespace:
-            raise UnknownNameError.of("name", name, [n for n in namespace if not n.startswith("_")])
-    chosen = {n: namespace[n] for n in (names or [n for n in namespace if not n.startswith("_") and n not in _HIDDEN])}
+            raise UnknownNameError.of("name", name, shown)
+    chosen = {n: namespace[n] for n in (names or shown)}
     chosen = {n: o for n, o in chosen.items() if not isinstance(o, NOT_ENTERED)}
     if not names and namespace.get("Out"):
         chosen["Out"] = namespace["Out"]

@@ -30,6 +30,7 @@ _OURS = str(Path(__file__).parent)
 # What starts the tasks of threads, and waits for more of them.
 _POOLS = tuple(os.path.join(*p) for p in (("multiprocessing", "pool.py"), ("concurrent", "futures", "thread.py")))
 _METHOD = re.compile(r"method '(.+)' of '(.+)' objects")
+_ADDRESS = re.compile(r"( of type object)? at 0x[0-9a-f]+")
 _MOST = 400  # nodes of the tree that are drawn
 
 
@@ -112,8 +113,12 @@ def time(work: Work, *, sort: str = "tottime", top: int = TOP) -> TimeProfile:
         others.append(cProfile.Profile())
         return others[-1]
 
-    with in_threads(another if sys.version_info < (3, 12) else nullcontext), main:
-        error = work.run()
+    with in_threads(another if sys.version_info < (3, 12) else nullcontext):
+        main.enable()
+        try:
+            error = work.run()
+        finally:
+            main.disable()
     stats = pstats.Stats(main)
     for profile in others:
         profile.create_stats()
@@ -154,7 +159,7 @@ def _name(function: tuple) -> str:
     """Its name; a method of a built-in type with the type's."""
     filename, _, name = function
     if filename == "~" and name.startswith("<"):
-        name = name[1:-1].removeprefix("built-in method ")
+        name = _ADDRESS.sub("", name[1:-1]).removeprefix("built-in method ").removeprefix("function ")
         if (method := _METHOD.fullmatch(name)) is not None:
             return f"{method[2].rpartition('.')[2]}.{method[1]}"
     return name

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-
-import pandas as pd
 
 PACKAGE = str(Path(__file__).parent.parent)
 _STDLIB = sysconfig.get_paths()["stdlib"]
@@ -61,7 +58,7 @@ TEXT, CODE = "text", "code"
 
 def say(value: object, unit: str) -> str:
     """`value` in its unit, empty where it is missing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)) or value is pd.NaT:
+    if value is None or value != value:
         return ""
     return UNITS[unit](value) if unit in UNITS else str(value)
 
