@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 kernel: Callable[[tuple], object] | None = None
-"""Called after a kernel with (function, begun, ended, thread, shape, arrays, itemsize), times by `perf_counter`."""
+"""Called after a kernel with (function, begun, ended, thread, rows, bytes, planes), times by `perf_counter`."""
 
 task: Callable[[str, str, tuple], object] | None = None
 """Called after a task with its kind, its name and (begun, ended, seconds on a CPU, process, thread)."""

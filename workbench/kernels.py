@@ -50,13 +50,11 @@ class Kernel(NamedTuple):
     period: Callable[..., int] = lambda *params: 1
 
     def call(self, inputs: Sequence, params: Sequence, state: np.ndarray, outs: Sequence) -> None:
-        """Run it, the one way in which kernels are run: whoever watches is told of it."""
-        if (tell := hooks.kernel) is None:
-            self.function(*inputs, *params, state, *outs)
-            return
-        first, arrays, begun = inputs[0], len(inputs) + len(outs), perf_counter()
+        """Run it, and tell whoever watches."""
+        tell, first, planes, begun = hooks.kernel, inputs[0], len(inputs) + len(outs), perf_counter()
         self.function(*inputs, *params, state, *outs)
-        tell((self.function, begun, perf_counter(), get_ident(), first.shape, arrays, first.itemsize))
+        if tell is not None:
+            tell((self.function, begun, perf_counter(), get_ident(), len(first), first.nbytes, planes))
 
 
 def _rolling(function: Callable, parts: int, more: int, outputs: int = 1) -> Kernel:
@@ -170,7 +168,10 @@ class Verbs:
                 self._buffers[number] = tuple(np.empty(shape, self.dtype) for _ in range(kernel.outputs))
             outs.append(self._buffers[number][i][:rows])
         if rows and self.columns:
-            kernel.call(inputs, params, self.states[number], outs)
+            if hooks.kernel is None:  # all that it costs that one may watch
+                kernel.function(*inputs, *params, self.states[number], *outs)
+            else:
+                kernel.call(inputs, params, self.states[number], outs)
         return outs[0] if kernel.outputs == 1 else tuple(outs)
 
     def speak(self, sentence: Callable, inputs: Sequence[np.ndarray], outs: Sequence[np.ndarray], rows: slice) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -229,14 +230,27 @@ class Call:
 
     def work(self, source: str, is_line: bool):
         """The text as work in the user's namespace, under the name that IPython gives a cell."""
+        from .profiling import words
         from .profiling.collect import Work
 
         shell = self.shell
         code = shell.transform_cell(source)
-        filename = shell.compile.cache(code, shell.execution_count, raw_code=source)
-        title = source if is_line else f"In [{shell.execution_count}]"
+        number = running(words.cell_label) or shell.execution_count
+        filename = shell.compile.cache(code, number, raw_code=source)
+        title = source if is_line else f"In [{number}]"
         title = title if len(title) <= 80 else title[:79] + "…"
         return Work.text(code, shell.user_ns, filename, title, flags=shell.compile.flags, keep=True)
+
+
+def running(label: Callable[[str], str | None]) -> int | None:
+    """The number of the cell that is running, by the frames: IPython may be counting the next one already."""
+    frame = sys._getframe()
+    while frame is not None:
+        found = label(frame.f_code.co_filename)
+        if found is not None and (number := re.search(r"\d+", found)):
+            return int(number[0])
+        frame = frame.f_back
+    return None
 
 
 def document(name: str) -> str:

@@ -86,6 +86,12 @@ def _own(one: object, found: dict[object, int]) -> tuple[int, Iterable]:
         return object.__sizeof__(one), [] if one.grad is None else [one.grad]
     if module == "pandas._libs.hashtable" and callable(getattr(one, "sizeof", None)):
         return int(one.sizeof(deep=False)), gc.get_referents(one)
+    if isinstance(one, dict):  # the collector is not told of keys that are words
+        return _getsizeof(one), [
+            *dict.keys(one),
+            *dict.values(one),
+            *(gc.get_referents(one) if type(one) is not dict else ()),
+        ]
     inner = gc.get_referents(one)
     return _getsizeof(one) + _attributes(one, inner), inner
 

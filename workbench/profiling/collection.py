@@ -6,7 +6,7 @@ import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import ClassVar
 
 import pandas as pd
@@ -51,11 +51,6 @@ class Clock:
             self.seconds += time.perf_counter() - self.begun
             self.collections[info["generation"]] += 1
             self.collected += info["collected"]
-
-
-@contextmanager
-def as_is() -> Iterator[None]:
-    yield
 
 
 @contextmanager
@@ -123,7 +118,7 @@ def collection(
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
     now = f"as it is: {', '.join(map(str, gc.get_threshold()))}" if gc.isenabled() else "as it is: off"
-    ways: dict[str, Callable] = {now: as_is}
+    ways: dict[str, Callable] = {now: nullcontext}
     ways |= {f"thresholds {', '.join(map(str, s))}": lambda s=s: thresholds(s) for s in settings}
     ways |= {"all that is there frozen": frozen, "off": off}
     seen: dict[str, list[tuple]] = {way: [] for way in ways}
@@ -141,14 +136,15 @@ def collection(
     facts, notes = {"rounds": (rounds, "n")}, []
     if len(frame):
         facts |= {"in collections now": (float(frame["in_gc"][0]), "s"), "of the time": (float(frame["share"][0]), "%")}
-        facts["spread between rounds"] = (float(frame["spread"].max()), "%")
+        facts["spread between rounds"] = (float(frame["spread"].max()), "pct")
         notes.append("A difference in time that is smaller than the spread between rounds says nothing.")
     return GcProfile(work.title, frame, facts=facts, notes=notes, top=top, error=error)
 
 
 def _once(work: Work, way: Callable, seen: list[tuple]) -> BaseException | None:
     clock = Clock()
-    with Meter() as meter, way():
+    gc.collect()
+    with Meter(collect=False) as meter, way():
         gc.callbacks.append(clock)
         try:
             error = work.run()

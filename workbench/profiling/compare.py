@@ -38,7 +38,7 @@ from .memory import Meter
 from .result import TOP, Result
 from .words import CODE
 
-_MARK = re.compile(r"^#\s*variant\s*:\s*(?P<name>.*?)\s*$", re.MULTILINE)
+_MARK = re.compile(r"^#[ \t]*variant[ \t]*:[ \t]*(?P<name>.*?)[ \t]*$", re.MULTILINE)
 RESULT = "result"
 
 
@@ -54,7 +54,7 @@ class VariantProfile(Result):
         "variant": CODE,
         "median": "s",
         "best": "s",
-        "spread": "%",
+        "spread": "pct",
         "speed_up": "x",
         "cpu": "s",
         "peak": "B",
@@ -94,7 +94,7 @@ def compare(
 
     Notes
     -----
-    The share of the GIL is that of looks, a thousand a second, that found it taken (`workbench.profiling.gil`).
+    The share of the GIL is that of looks, five hundred a second, that found it taken (`workbench.profiling.gil`).
     """
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
@@ -211,7 +211,7 @@ def _on_a_loop(make: Callable) -> Any:
 def _once(name: str, variant: Callable, results: dict, runs: list[tuple]) -> BaseException | None:
     __tracebackhide__ = True
     try:
-        with Meter() as meter, Witness() as witness:
+        with Meter(collect=False) as meter, Witness() as witness:
             before, begun, spent = _workers_cpu(), time.perf_counter(), time.process_time()
             value = variant()
             took, cpu = time.perf_counter() - begun, time.process_time() - spent

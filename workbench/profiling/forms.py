@@ -6,6 +6,7 @@ list of numbers, a tuple for a list, and ``__slots__`` for the instances of a cl
 
 from __future__ import annotations
 
+import gc
 import tracemalloc
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -144,7 +145,7 @@ def _slots(name: str, items: list, thing: object = None) -> Iterator[tuple[str, 
         return
     names = list(vars(items[0]))
     sample = items[:_SAMPLE]
-    if not names or any(list(vars(i)) != names for i in sample) or not all(n.isidentifier() for n in names):
+    if not names or not all(n.isidentifier() for n in names) or not all(_has_just(i, names) for i in items):
         return
     try:
         slotted = type(kind.__name__, (), {"__slots__": tuple(names)})
@@ -156,6 +157,14 @@ def _slots(name: str, items: list, thing: object = None) -> Iterator[tuple[str, 
         count = len(items) / len(sample)
         whole = items if thing is None else thing
         yield name, whole, f"__slots__ in {kind.__name__}", round(now * count), round(then * count)
+
+
+def _has_just(one: object, names: list[str]) -> bool:
+    """Whether an instance has these attributes and no other; without `vars`, which would make it a dict for good."""
+    inner = gc.get_referents(one)
+    if len(inner) == 2 and type(inner[0]) is dict:
+        return list(inner[0]) == names
+    return len(inner) == len(names) + 1 and all(hasattr(one, name) for name in names)
 
 
 def _allocated(kind: type, names: list[str], sample: list) -> tuple[int, list]:

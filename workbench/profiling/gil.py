@@ -1,4 +1,4 @@
-"""How much of the time Python's global lock (GIL) is taken: a thread asks for it a thousand times a second.
+"""How much of the time Python's global lock (GIL) is taken: a thread asks for it five hundred times a second.
 
 Asked is at times that do not depend on who holds it, so the share of times that it had to wait is the share of time
 that the lock was taken. What the thread waited for a CPU is taken off, by what Linux keeps of each thread in
@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from typing import NamedTuple
 
-INTERVAL = 0.001
+INTERVAL = 0.002
 _LATE = 0.0004  # seconds of waiting from which on the lock was taken: a sleep alone ends 0.1 ms late at most
 
 

@@ -85,8 +85,8 @@ def kernels(work: Work, *, ring: int = RING, top: int = TOP) -> KernelProfile:
 
     Notes
     -----
-    A call costs a quarter of a microsecond while it is recorded, and one look at a hook when it isn't. The GIL is
-    looked at a thousand times a second (`workbench.profiling.gil`): that a look found it taken while a kernel ran may
+    A call costs some 0.3 microseconds more while it is recorded, and one look at a hook when it isn't. The GIL is
+    looked at five hundred times a second (`workbench.profiling.gil`): that a look found it taken while a kernel ran may
     be another thread's doing, so ``gil_free`` is what a kernel let go at least. Kernels in worker processes are not
     seen; those in scikit-learn and torch aren't ours.
     """

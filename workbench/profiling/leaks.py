@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections import Counter
+from collections import Counter, OrderedDict, defaultdict, deque
 from itertools import pairwise
 from typing import ClassVar
 
@@ -12,11 +12,13 @@ import pandas as pd
 
 from ..errors import ParameterError
 from .collect import Work, collector
+from .collection import frozen
 from .memory import FRAMES, Meter, held, source_of
 from .result import TOP, Result
 from .words import CODE, TEXT, size, where
 
-_COUNTED = {list, dict, set, tuple, str, bytes, bytearray}
+_CONTAINERS = {list, dict, set, deque, OrderedDict, defaultdict}
+_COUNTED = {list, dict, set, tuple}
 # Bytes a run below which a line is no leak: what it allocates itself, and what libraries keep for themselves.
 _LEAST, _LEAST_WITHIN = 16, 1024
 # Frames, cells and numbers come and go with what looks; libraries keep references and let them go in batches.
@@ -74,14 +76,15 @@ def leaks(work: Work, *, runs: int = 5, warmup: int = 2, top: int = TOP) -> Leak
     error = None
     for _ in range(warmup):
         error = error or work.run()
-    lines, error = _seen(work, runs, error, held, traced=not tracemalloc.is_tracing())
+    with frozen():  # what was there before need not be looked at for garbage each time
+        lines, error = _lines_seen(work, runs, error)
+        with Meter(collect=False) as meter:
+            for _ in range(runs):
+                error = error or work.run()
     # in runs of their own: to look at all objects is dear while allocations are traced, and takes memory itself
-    types, error = _seen(work, runs, error, _types)
-    with Meter() as meter:
-        for _ in range(runs):
-            error = error or work.run()
+    types, held_by, error = _types_seen(work, runs, error)
     found, little = _lines(lines) if error is None else ([], 0.0)
-    rows = [*found, *_kinds(types)] if error is None else []
+    rows = [*found, *_kinds(types, held_by)] if error is None else []
     frame = pd.DataFrame(rows, columns=["what", "where", "bytes_a_run", "count_a_run", "source"])
     facts = {
         "runs": (runs, "n"),
@@ -95,21 +98,57 @@ def leaks(work: Work, *, runs: int = 5, warmup: int = 2, top: int = TOP) -> Leak
     return LeakProfile(work.title, frame, facts=facts, notes=notes, top=top, error=error)
 
 
-def _seen(work: Work, runs: int, error, look, *, traced: bool = False) -> tuple[list[dict], BaseException | None]:
-    """What `look` sees after each run, from one before them on: what that replaces is seen to go."""
+def _lines_seen(work: Work, runs: int, error) -> tuple[list[dict], BaseException | None]:
+    """What each line holds after each run, from one before them on: what that replaces is seen to go."""
     seen: list[dict] = [{} for _ in range(runs + 1)]  # made before anything is counted
-    if traced:
+    tracing = tracemalloc.is_tracing()
+    if not tracing:
         tracemalloc.start(FRAMES)
     try:
         for found in seen:
             error = error or work.run()
             if error is not None:
                 break
-            found.update(look())
+            found.update(held())
     finally:
-        if traced:
+        if not tracing:
             tracemalloc.stop()
     return seen, error
+
+
+def _types_seen(work: Work, runs: int, error) -> tuple[list[dict], Counter, BaseException | None]:
+    """How many objects of each type there are after each run; and by type what containers that grew took in."""
+    seen: list[dict] = [{type: 0} for _ in range(runs + 1)]  # an empty dict is tracked from its first key on
+    lengths: dict[int, int] = {}
+    first: dict[int, int] = {}
+    growing: list = []
+    for number, found in enumerate(seen):
+        error = error or work.run()
+        if error is not None:
+            return seen, Counter(), error
+        gc.collect()
+        tracked = gc.get_objects()
+        found.update(Counter(map(type, tracked)))
+        containers = growing if number > 1 else (o for o in tracked if type(o) in _CONTAINERS)
+        ours = {id(seen), id(lengths), id(first), id(growing), id(found)} | set(map(id, seen))
+        if number:
+            growing = [o for o in containers if len(o) > lengths.get(id(o), len(o)) and id(o) not in ours]
+            lengths = {id(o): len(o) for o in growing}
+        else:
+            lengths = {id(o): len(o) for o in containers if o is not tracked}
+            first = lengths
+        del tracked, containers
+    taken: Counter = Counter()
+    for one in growing:
+        more = (len(one) - first[id(one)]) / runs
+        last = (
+            next(reversed(one.values() if isinstance(one, dict) else one), None)
+            if type(one) is not set
+            else next(iter(one))
+        )
+        if not gc.is_tracked(last):  # the others are counted already
+            taken[type(last)] += more
+    return seen, taken, None
 
 
 def _grows(series: list[float]) -> bool:
@@ -133,21 +172,16 @@ def _lines(seen: list[dict]) -> tuple[list[tuple], float]:
     return sorted(found, key=lambda row: -row[2]), little
 
 
-def _kinds(seen: list[dict[type, int]]) -> list[tuple]:
-    runs, found = len(seen) - 1, []
+def _kinds(seen: list[dict[type, int]], taken: Counter) -> list[tuple]:
+    """The types of which there are more after each run; those that gc doesn't track by the container that grew."""
+    runs = len(seen) - 1
+    more = Counter(taken)
     for kind in seen[-1]:
         counts = [types.get(kind, 0) for types in seen]
-        if _grows(counts):
-            name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-            found.append(("type", name, float("nan"), (counts[-1] - counts[0]) / runs, ""))
+        if _grows(counts) and (kind in _COUNTED or kind.__module__ not in _KEPT):
+            more[kind] += (counts[-1] - counts[0]) / runs
+    found = []
+    for kind, a_run in more.items():
+        name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+        found.append(("type", name, float("nan"), a_run, ""))
     return sorted(found, key=lambda row: -row[3])
-
-
-def _types() -> dict[type, int]:
-    """How many objects there are of each type: those that gc tracks, and what they refer to."""
-    gc.collect()
-    tracked = gc.get_objects()
-    known = set(map(id, tracked))
-    inner = {id(o): o for o in gc.get_referents(*tracked) if id(o) not in known}
-    counts = Counter(map(type, tracked)) + Counter(map(type, inner.values()))
-    return {kind: n for kind, n in counts.items() if kind in _COUNTED or kind.__module__ not in _KEPT}

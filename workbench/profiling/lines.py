@@ -11,7 +11,7 @@ import pandas as pd
 
 from .collect import Work, collector, in_threads, recoded
 from .result import TOP, Result
-from .words import CODE, where
+from .words import CODE, seconds, where
 
 
 class LineProfile(Result):
@@ -33,7 +33,10 @@ class LineProfile(Result):
         """The dearest lines, then each function whole: that order does not fold what is short."""
         functions = list(self.rows.groupby(["function", "where"], sort=False))
         whole = [
-            (f"{name}, {place}: {frame['seconds'].sum():.3g} s", frame.sort_values("line"))
+            (
+                f"{name}{'' if name == place else f', {place}'}: {seconds(frame['seconds'].sum())}",
+                frame.sort_values("line"),
+            )
             for (name, place), frame in sorted(functions, key=lambda item: -item[1]["seconds"].sum())
         ]
         if len(whole) == 1:

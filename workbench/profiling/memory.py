@@ -44,9 +44,8 @@ def _status() -> dict[str, int]:
     return found
 
 
-def settle() -> None:
-    """Give back to the system what is free already, so that a new allocation shows."""
-    gc.collect()
+def trim() -> None:
+    """Give back to the system what the allocator has free, so that a new allocation shows."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
 
@@ -74,9 +73,16 @@ class Meter:
         Where the mark was set back meanwhile: the highest that it stood.
     """
 
+    def __init__(self, *, collect: bool = True):
+        self.collect = collect  # garbage of any age: takes half a second where torch is loaded
+
+    def _settle(self) -> None:
+        gc.collect(2 if self.collect else 1)
+        trim()
+
     def __enter__(self) -> Meter:
         self.most = 0
-        settle()
+        self._settle()
         self.exact = is_exact()
         if self.exact:
             self._before = _status()
@@ -93,13 +99,13 @@ class Meter:
             after = _status()
             self.mapped = max(after["RssFile"] - before["RssFile"], 0)
             most = max(after["VmHWM"], self.most)
-            settle()
+            self._settle()
             held = _status()
         else:
             self._stop.set()
             self._thread.join()
             self.mapped, most = 0, max(self.most, _resident())
-            settle()
+            self._settle()
             held = {"VmRSS": _resident(), "RssFile": 0}
         self.peak = max(most - before["VmRSS"] - self.mapped, 0)
         self.growth = held["VmRSS"] - held["RssFile"] - before["VmRSS"] + before["RssFile"]
@@ -132,6 +138,7 @@ class MemoryProfile(Result):
     }
     keys = ("where", "source")
     measures = ("bytes",)
+    unfolded = 2
 
     def __init__(self, *args, lines: pd.DataFrame | None = None, **options):
         super().__init__(*args, **options)
@@ -191,10 +198,14 @@ def memory(
         if not tracing:
             tracemalloc.start(FRAMES)
         before = held()
+        tracemalloc.reset_peak()
     try:
+        at_first = tracemalloc.get_traced_memory()[0] if allocations else 0
         with Meter() as meter:
             error = work.run() if traced is None else traced.run(work)
-            meter.most = 0 if traced is None else traced.most
+            if traced is not None:
+                meter.most = max(meter.most, traced.most)
+        asked = tracemalloc.get_traced_memory()[1] - at_first if allocations else 0
         rows = _grown(before, held()) if allocations else pd.DataFrame()
     finally:
         if allocations and not tracing:
@@ -206,6 +217,7 @@ def memory(
     if not meter.exact:
         notes.append("This system has no high-water mark: looked at 1,000 times a second, a short peak is missed.")
     if allocations:
+        facts["allocated at most"] = (max(asked, 0), "B")
         notes.append("tracemalloc's own memory is part of this peak, and it slowed the work down.")
     table = None if traced is None else traced.table()
     return MemoryProfile(work.title, rows, facts=facts, notes=notes, top=top, error=error, lines=table)
@@ -291,8 +303,7 @@ def _lines_of(work: Work, functions: Sequence[str]):
 
         def trace_memory_usage(self, frame, event, arg):
             if frame.f_code not in self.found:
-                # what is called from a watched line is part of that line
-                return self.trace_memory_usage if event == "call" and self.frames else None
+                return None  # what is called from a watched line is part of that line
             if event == "call":
                 self.frames.append([None, 0, 0])
             if event in ("call", "line", "return"):
@@ -335,10 +346,12 @@ def _lines_of(work: Work, functions: Sequence[str]):
 
 def _reading() -> tuple[int, int]:
     """Memory now, and the most since the last reading."""
+    most = _status()["VmHWM"] if sys.platform == "linux" else 0
+    trim()
     if sys.platform == "linux":
         status = _status()
         with suppress(OSError):
             _CLEAR.write_text("5")
-        return status["VmRSS"], status["VmHWM"]
+        return status["VmRSS"], most
     now = _resident()
     return now, now

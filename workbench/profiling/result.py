@@ -53,6 +53,8 @@ class Result:
     """The columns that say what a row is about."""
     measures: ClassVar[tuple[str, ...]] = ()
     """The columns that `compare` sets side by side."""
+    unfolded: ClassVar[int] = 1
+    """How many of the tables are open."""
 
     def __init__(
         self,
@@ -66,7 +68,7 @@ class Result:
     ):
         self.title, self.rows, self.top, self.error = title, rows.reset_index(drop=True), top, error
         self.facts, self.notes = dict(facts or {}), list(notes)
-        if error is not None:
+        if error is not None and not isinstance(error, SystemExit):
             self.notes.insert(0, f"It ended by {type(error).__name__}: this is what was seen until then.")
 
     def to_frame(self) -> pd.DataFrame:
@@ -78,7 +80,7 @@ class Result:
         return ""
 
     def tables(self) -> list[tuple[str, pd.DataFrame]]:
-        """The tables that are shown, each with its caption; those after the first are folded."""
+        """The tables that are shown, each with its caption."""
         return [("", self.rows)]
 
     def compare(self, other: Result) -> Comparison:
@@ -115,15 +117,17 @@ class Result:
             parts.append(f'<p style="margin:.3em 0">{" · ".join(facts)}</p>')
         parts.append(self.picture())
         for number, (caption, frame) in enumerate(self.tables()):
-            parts.append(_table(caption, frame, self.columns, top, folded=number > 0))
+            parts.append(_table(caption, frame, self.columns, top, folded=number >= self.unfolded))
         parts += [f'<p style="{_SOFT}">{escape(note)}</p>' for note in self.notes]
         body = f'<div class="workbench-profile" style="font-size:13px;line-height:1.45">{"".join(parts)}</div>'
         return _page(self.title, body) if whole else body
 
     def __repr__(self) -> str:
         facts = " · ".join(f"{k} {say(v, unit)}" for k, (v, unit) in self.facts.items())
-        caption, frame = self.tables()[0]
-        return "\n".join(filter(None, [self.title, facts, caption, _text(frame, self.columns, self.top), *self.notes]))
+        lines = [self.title, facts]
+        for caption, frame in self.tables()[: self.unfolded]:
+            lines += [caption, _text(frame, self.columns, self.top)]
+        return "\n".join(filter(None, [*lines, *self.notes]))
 
     def _repr_mimebundle_(self, include=None, exclude=None) -> dict:
         return {"text/plain": repr(self), "text/html": self.to_html()}
@@ -185,7 +189,7 @@ class Comparison(Result):
             if name in other.facts and unit in UNITS:
                 facts[f"{name} of the other"] = other.facts[name]
         found = cls(f"{this.title}, beside {other.title}", rows.loc[order], facts=facts, top=this.top)
-        found.columns = {k: this.columns[k] for k in keys}
+        found.columns = {k: this.columns.get(k, TEXT) for k in keys}
         for name in measures:
             found.columns |= {name: this.columns[name], f"{name}_other": this.columns[name]}
         found.columns |= {"change": "x"}
@@ -224,7 +228,7 @@ def _table(caption: str, frame: pd.DataFrame, columns: dict[str, str], top: int,
     if not names or not len(frame):
         return f'<p style="{_SOFT}">{escape(caption)}: nothing</p>' if caption else ""
     align = {n: "left" if columns[n] in (TEXT, CODE) else "right" for n in names}
-    head = "".join(f'<th style="{_HEAD.format(align=align[n])}">{escape(n.replace("_", " "))}</th>' for n in names)
+    head = "".join(f'<th style="{_HEAD.format(align=align[n])}">{escape(_heading(n))}</th>' for n in names)
     body = []
     for row in frame[names].head(top).itertuples(index=False, name=None):
         cells = [_cell(value, columns[n], align[n]) for n, value in zip(names, row, strict=True)]
@@ -237,6 +241,10 @@ def _table(caption: str, frame: pd.DataFrame, columns: dict[str, str], top: int,
     if folded:
         return f'<details><summary style="cursor:pointer">{escape(caption)}</summary>{table}</details>'
     return (f'<p style="{_SOFT}">{escape(caption)}</p>' if caption else "") + table
+
+
+def _heading(name: str) -> str:
+    return name.replace("_", " ").replace("gil", "GIL")
 
 
 def _cell(value: object, unit: str, align: str) -> str:

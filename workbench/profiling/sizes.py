@@ -37,6 +37,7 @@ class SizeProfile(Result):
     }
     keys = ("name",)
     measures = ("bytes", "alone")
+    unfolded = 2
 
     def __init__(self, *args, forms: pd.DataFrame, **options):
         super().__init__(*args, **options)

@@ -37,28 +37,24 @@ class Span(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call of a kernel: `shape` is that of its first input, `planes` the inputs and outputs of that shape."""
+    """One call of a kernel: `rows` and `nbytes` are of its first input, `planes` the inputs and outputs like it."""
 
     function: object
     begun: float
     ended: float
     thread: int
-    shape: tuple[int, ...]
+    rows: int
+    nbytes: int
     planes: int
-    itemsize: int
 
     @property
     def name(self) -> str:
         return self.function.__name__
 
     @property
-    def rows(self) -> int:
-        return self.shape[0]
-
-    @property
     def bytes(self) -> int:
         """Read and written, the state apart."""
-        return self.shape[0] * (self.shape[1] if len(self.shape) > 1 else 1) * self.planes * self.itemsize
+        return self.nbytes * self.planes
 
 
 class _Mark:

@@ -45,6 +45,7 @@ class StudyProfile(Result):
     }
     keys = ("kind", "name", "fold")
     measures = ("seconds", "cpu", "kernels")
+    unfolded = 9
 
     def __init__(self, *args, spans: list[Span] = (), begun: float = 0.0, elapsed: float = 0.0, **options):
         super().__init__(*args, **options)
@@ -58,7 +59,7 @@ class StudyProfile(Result):
     def tables(self) -> list[tuple[str, pd.DataFrame]]:
         found = []
         kinds = self.by("kind")
-        for kind in kinds["kind"]:
+        for kind in kinds["kind"].drop(kinds.index[kinds["kind"] == "elsewhere"]):
             mine = self.rows[self.rows["kind"] == kind]
             if mine["fold"].notna().any():
                 models = mine.groupby("name", as_index=False)[["times", "seconds", "share", "cpu", "kernels"]].sum()
@@ -66,7 +67,7 @@ class StudyProfile(Result):
                 found.append(("by model", models.sort_values("seconds", ascending=False)))
                 folds = mine.groupby("fold", as_index=False)[["times", "seconds", "share", "cpu", "kernels"]].sum()
                 found.append(("by fold", folds))
-                found.append(("by model and fold", mine))
+                found.append(("by model and fold", mine.drop(columns="kind")))
             else:
                 found.append((f"by {kind}", mine.drop(columns=["kind", "fold"])))
         found.insert(0, ("by kind", kinds))

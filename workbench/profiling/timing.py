@@ -12,6 +12,7 @@ import os
 import pstats
 import re
 import sys
+import threading
 from collections import defaultdict
 from contextlib import nullcontext
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..errors import UnknownNameError
 from .collect import Work, collector, in_threads
 from .result import TOP, Result
 from .svg import Node, flame
-from .words import CODE, KINDS, TEXT, kind_of, where
+from .words import CODE, KINDS, OWN, TEXT, kind_of, where
 
 SORTS = ("tottime", "cumtime", "ncalls", "percall")
 _OURS = str(Path(__file__).parent)
@@ -119,11 +120,12 @@ def time(work: Work, *, sort: str = "tottime", top: int = TOP) -> TimeProfile:
             error = work.run()
         finally:
             main.disable()
-    stats = pstats.Stats(main)
+    stats, threads = pstats.Stats(main), 1
     for profile in others:
         profile.create_stats()
-        if profile.stats:
+        if profile.stats and not any(f[0].endswith(_POOLS) and f[2].startswith("_handle_") for f in profile.stats):
             stats.add(profile)
+            threads += 1
     seen = _visible(stats.stats)
     rows, tree = _rows(seen), _tree(seen, work)
     facts = {
@@ -132,8 +134,8 @@ def time(work: Work, *, sort: str = "tottime", top: int = TOP) -> TimeProfile:
         "calls": (int(rows["ncalls"].sum()), "n"),
     }
     notes = ["What a function with several callers calls is shared out among them in the flame graph."]
-    if others:
-        facts["threads"] = (1 + len(others), "n")
+    if threads > 1:
+        facts["threads"] = (threads, "n")
         notes.append("Times of all threads are added up; what a thread waits is time of what it waits in.")
     return TimeProfile(
         work.title, sorted_by(rows, sort), facts=facts, notes=notes, top=top, tree=tree, sort=sort, error=error
@@ -145,7 +147,8 @@ def _visible(stats: dict) -> dict:
 
     def machinery(function: tuple) -> bool:
         filename, _, name = function
-        return filename.startswith(_OURS) or filename.endswith(_POOLS) or "_lsprof.Profiler" in name
+        begins = filename == threading.__file__ and name in ("run", "_bootstrap", "_bootstrap_inner")
+        return begins or filename.startswith(_OURS) or filename.endswith(_POOLS) or "_lsprof.Profiler" in name
 
     def hidden(function: tuple) -> bool:
         callers = stats[function][4]
@@ -158,6 +161,8 @@ def _visible(stats: dict) -> dict:
 def _name(function: tuple) -> str:
     """Its name; a method of a built-in type with the type's."""
     filename, _, name = function
+    if name == "<module>" and kind_of(filename) == OWN:
+        return "the code itself"
     if filename == "~" and name.startswith("<"):
         name = _ADDRESS.sub("", name[1:-1]).removeprefix("built-in method ").removeprefix("function ")
         if (method := _METHOD.fullmatch(name)) is not None:
@@ -167,7 +172,9 @@ def _name(function: tuple) -> str:
 
 def _place(function: tuple) -> str:
     filename, line, name = function
-    return where(filename, None if name == "<module>" else line)
+    if name == "<module>":
+        return "" if kind_of(filename) == OWN else where(filename)
+    return where(filename, line)
 
 
 def _rows(stats: dict) -> pd.DataFrame:

@@ -47,7 +47,8 @@ def rate(value: float, unit: str) -> str:
 UNITS: dict[str, Callable[[float], str]] = {
     "s": seconds,
     "B": size,
-    "%": lambda v: f"{100 * v:.1f} %",
+    "%": lambda v: f"{100 * v:.1f} %",  # of a whole: filled to its length in a table
+    "pct": lambda v: f"{100 * v:.1f} %",
     "n": lambda v: f"{v:,.0f}",
     "x": lambda v: f"{v:,.2f}x",
     "rows/s": lambda v: rate(v, "rows"),
