@@ -118,7 +118,7 @@ def _lines_seen(work: Work, runs: int, error) -> tuple[list[dict], BaseException
 
 def _types_seen(work: Work, runs: int, error) -> tuple[list[dict], Counter, BaseException | None]:
     """How many objects of each type there are after each run; and by type what containers that grew took in."""
-    seen: list[dict] = [{type: 0} for _ in range(runs + 1)]  # an empty dict is tracked from its first key on
+    seen: list[dict] = [{LeakProfile: 0} for _ in range(runs + 1)]  # tracked by gc from the start, by its key
     lengths: dict[int, int] = {}
     first: dict[int, int] = {}
     growing: list = []
