@@ -192,15 +192,17 @@ def test_variants_of_a_cell_are_compared(cell, shell):
         ("%wb_time", "wb_time got no code"),
         ("%%wb_time f(1)\nf(2)", "expected options"),
         ("%wb_time -o 3x f(1)", "expected a name"),
-        ("%wb_time --save here.txt f(1)", "can't be saved"),
+        ("%wb_time --save here.txt ran = True", "can't be saved"),
         ("%%wb_lines -f nothing\nf(1)", "unknown function 'nothing'"),
         ("%wb_leaks --runs 1 f(1)", "runs=1"),
         ("%%wb_compare\nf(1)", "nothing to compare"),
     ],
 )
-def test_what_cannot_be_done_is_one_clear_error(cell, text, said):
+def test_what_cannot_be_done_is_one_clear_error(cell, shell, text, said):
+    shell.user_ns["ran"] = False
     with pytest.raises(WorkbenchError, match=re.escape(said)):
         cell(text)
+    assert shell.user_ns["ran"] is False
 
 
 # -------------------------------------------------------------------------------------- a notebook with every magic
@@ -220,6 +222,7 @@ CELLS = [
     "%%wb_compare --rounds 1 --workers 2\ndef task(i):\n    return i * i\nitems = range(4)",
     "%%wb_study --top 8\nlabel = wb.forward_return(prices, horizon=5)\nfeatures = recipe.compute(prices)\n"
     "table = wb.compare([wb.ModelSpec('ridge')], features, label, ledger='study.sqlite')",
+    "%%wb_time -q\nimport asyncio\nawait asyncio.sleep(0)\nawaited = 5",
     "%%wb_time -q -o second\nmeans = slow(list(prices['close'].iloc[:, 0]), 50)",
     "second.compare(first)",
 ]

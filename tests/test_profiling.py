@@ -222,6 +222,12 @@ def test_what_is_held_is_named_by_the_users_line():
     assert not tracemalloc.is_tracing()
 
 
+def test_what_a_library_holds_is_not_laid_at_the_door_of_who_profiles_it():
+    frame = profiling.memory(functools.lru_cache(np.ones), 125_000, allocations=True).to_frame()
+    assert frame["where"].iloc[0].startswith("numpy/")
+    assert not frame["where"].str.contains("test_profiling").any()
+
+
 # ----------------------------------------------------------------------------------------------------------- leaks
 
 HELD: list = []
@@ -275,6 +281,16 @@ def test_a_clean_run_raises_no_alarm():
     profile = profiling.leaks(clean)
     assert not profile.leaks, profile
     assert not len(profile.to_frame()), profile
+
+
+def test_what_comes_and_goes_is_no_leak():
+    """It holds more at the end than at the start, and less after some of the runs."""
+    blocks, held = iter([1, 1, 1, 5, 2, 6, 3, 7] + [4] * 20), []
+
+    def work():
+        held[:] = [bytearray(5000) for _ in range(next(blocks))]
+
+    assert not profiling.leaks(work).leaks
 
 
 def test_too_few_runs_are_refused():
