@@ -1,4 +1,4 @@
-"""`python -m workbench`: lab, report, new, install, doctor."""
+"""`python -m workbench`: lab, report, new, profile, install, doctor."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def here(tmp_path, monkeypatch) -> Path:
 def test_help_lists_the_commands(capsys):
     assert main([]) == 2
     text = capsys.readouterr().out
-    assert all(f"    {name}  " in text for name in ("lab", "report", "new", "install", "doctor"))
+    assert all(f"    {name}  " in text for name in ("lab", "report", "new", "profile", "install", "doctor"))
 
 
 def test_version(capsys):

@@ -43,6 +43,7 @@ _MODULES = {
     "indicators": "indicators",
     "labels": "labels",
     "models": "models",
+    "profiling": "profiling",
     "sources": "sources",
 }
 
@@ -73,7 +74,9 @@ def __dir__() -> list[str]:
 
 
 def load_ipython_extension(shell) -> None:
-    """Let errors of workbench show as one line with a hint; the traceback is one click, or ``%tb``, away."""
+    """Load the magics, and let errors of workbench show as one line with a hint; the traceback is one click away."""
     from .errors import show_in
+    from .magics import load
 
     show_in(shell)
+    load(shell)

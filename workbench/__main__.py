@@ -1,4 +1,4 @@
-"""``python -m workbench lab | new | report | install | doctor``: the same as the Makefile's, by hand."""
+"""``python -m workbench lab | new | report | profile | install | doctor``: the same as the Makefile's, by hand."""
 
 from __future__ import annotations
 
@@ -45,6 +45,14 @@ def parser() -> argparse.ArgumentParser:
     new = commands.add_parser("new", help="write a new notebook from a template")
     new.add_argument("template", help="what it is to be: study")
     new.add_argument("name", help="of the notebook: momentum, or studies/momentum")
+    profile = commands.add_parser("profile", help="run a script, and say where its time or its memory goes")
+    profile.add_argument("script", help="the script; what follows it are its arguments")
+    profile.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    way = profile.add_mutually_exclusive_group()
+    way.add_argument("--lines", action="store_const", const="lines", dest="way", help="by line")
+    way.add_argument("--memory", action="store_const", const="memory", dest="way", help="its peak and its growth")
+    profile.add_argument("--top", type=int, default=20, help="rows that are shown, 20 by default")
+    profile.add_argument("--save", metavar="FILE", help="write it too: .html or .json, whole or not at all")
     kernel = commands.add_parser("install", help="write the kernelspec that notebooks start from")
     where = kernel.add_mutually_exclusive_group()
     where.add_argument("--user", action="store_true", help="for every JupyterLab of this user")
@@ -93,6 +101,11 @@ def run(arguments: argparse.Namespace, others: list[str]) -> int:
         print(report(arguments.notebook, arguments.output, parameters=given, progress=not arguments.quiet, **look))
     elif arguments.command == "new":
         print(templates.write(arguments.template, arguments.name))
+    elif arguments.command == "profile":
+        from .profiling.script import profile
+
+        way = arguments.way or "time"
+        return profile(arguments.script, arguments.arguments, way=way, top=arguments.top, save=arguments.save)
     elif arguments.command == "install":
         folder = install.install_kernelspec(user=arguments.user, prefix=arguments.prefix)
         print(f"kernelspec written to {folder}")

@@ -325,17 +325,11 @@ def _run(both: Panel, filled_at: str, chosen: dict) -> tuple[np.ndarray, np.ndar
     _, n_rows, n_symbols = both.shape
     shares, marks = np.empty((2, n_rows, n_symbols))
     rows = np.empty((n_rows, len(COLUMNS)))
-    kernels["account"].function(
-        both.plane(WEIGHT),
-        both.plane(filled_at),
-        both.plane("close"),
-        chosen["capital"],
-        chosen["cost_bps"] / 1e4,
-        chosen["slippage_bps"] / 1e4,
+    kernels["account"].call(
+        [both.plane(field) for field in (WEIGHT, filled_at, "close")],
+        [chosen["capital"], chosen["cost_bps"] / 1e4, chosen["slippage_bps"] / 1e4],
         np.zeros((STATE_ROWS, n_symbols)),
-        shares,
-        marks,
-        rows,
+        [shares, marks, rows],
     )
     marks[marks == 0] = np.nan
     return rows, shares, marks

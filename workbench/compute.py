@@ -29,6 +29,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
+from . import hooks
 from .errors import Cancelled, ParameterError, TaskError, UnknownNameError, WorkbenchError
 
 HOWS = ("threads", "serial", "processes")
@@ -71,6 +72,7 @@ def run(
     progress: bool | Callable[[int, int, str], object] | None = None,
     cancel: CancelToken | None = None,
     done: Callable[[str, object], object] | None = None,
+    kind: str = "task",
 ) -> list:
     """Run every task and return the results in the order of the tasks.
 
@@ -90,6 +92,8 @@ def run(
         Looked at before each task: tasks that run are finished, the others are not begun.
     done : callable, optional
         Called as ``done(name, result)`` in the calling thread as each task finishes, in order of finishing.
+    kind : str, default "task"
+        What the tasks are, for whoever watches (`workbench.hooks`).
 
     Returns
     -------
@@ -111,8 +115,10 @@ def run(
     results, finished, failed = [None] * len(tasks), 0, {}
     outcomes = closing(_outcomes(tasks, how, workers, lambda: halt.is_set() or cancel.cancelled))
     with reporter(progress, len(tasks)) as report, one_thread_each(), _quiet(), outcomes as ended:
-        for index, value, error in ended:
+        for index, value, error, span in ended:
             name = tasks[index][0]
+            if hooks.task is not None:
+                hooks.task(kind, name, span)
             if error is not None:
                 failed[index] = error
                 halt.set()
@@ -149,8 +155,8 @@ def _checked(task: tuple) -> tuple:
     return task
 
 
-def _outcomes(tasks, how, workers, halted) -> Iterator[tuple[int, object, BaseException | None]]:
-    """(index, value, error) of each task as it finishes, without those that `halted` kept from beginning."""
+def _outcomes(tasks, how, workers, halted) -> Iterator[tuple[int, object, BaseException | None, tuple]]:
+    """(index, value, error, span) of each task as it finishes, without those that `halted` kept from beginning."""
     shared = how == "threads"
     workers = _workers(workers)
     if how == "serial" or (shared and 1 in (workers, len(tasks))):
@@ -229,7 +235,7 @@ def _attempt_away(home, index, call, args):
         get_loky_pickler()(_Nowhere()).dump(outcome[1])
     except Exception as reason:
         error = TypeError(f"its result can't be sent back from the worker process: {type(reason).__name__}: {reason}")
-        return index, None, error
+        return index, None, error, outcome[3]
     return outcome
 
 
@@ -254,11 +260,23 @@ def _attempt(index, call, args, halted=None):
         return None
     # within the caller's process its BLAS is limited already; OpenMP counts for each thread apart
     api = None if halted is None else "openmp"
+    value, wrong, since = None, None, _now()
     try:
         with _thread_pools().limit(limits=1, user_api=api):
-            return index, call(*args), None
+            value = call(*args)
     except (Exception, SystemExit) as error:  # sys.exit() in a task ends the task
-        return index, None, _portable(error) if halted is None else error
+        wrong = _portable(error) if halted is None else error
+    return index, value, wrong, _span(since)
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.thread_time()
+
+
+def _span(since: tuple[float, float]) -> tuple[float, float, float, int, int]:
+    """When and where a task ran that began at `since`, as `hooks.task` takes it."""
+    begun, spent = since
+    return begun, time.perf_counter(), time.thread_time() - spent, os.getpid(), threading.get_ident()
 
 
 def _portable(error: BaseException) -> BaseException:
@@ -283,13 +301,17 @@ def _failure(name: str, error: BaseException, others: int = 0) -> TaskError:
 
 @contextmanager
 def naming(name: str):
-    """Within this block an error is a TaskError that names the task, as in `run`."""
+    """Within this block an error is a TaskError that names the task, and whoever watches is told, as in `run`."""
+    since = _now()
     try:
         yield
     except Cancelled:
         raise
     except Exception as error:
         raise _failure(name, error) from error
+    finally:
+        if hooks.task is not None:
+            hooks.task("task", name, _span(since))
 
 
 def _workers(workers: int | None) -> int:

@@ -497,7 +497,7 @@ class Recipe(Mapping[str, Expression]):
         wanted = DTYPE.check(wanted or panel.dtype.name, "recipe")
         computation = _Computation(self, panel.astype(np.result_type(panel.dtype, wanted)))
         tasks = [(name, computation.run, number) for number, name in enumerate(self)]
-        run(tasks, how="threads", workers=workers, progress=progress)
+        run(tasks, how="threads", workers=workers, progress=progress, kind="feature")
         return computation.panel().astype(wanted)
 
 

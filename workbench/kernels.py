@@ -12,10 +12,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import get_ident
+from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
 
+from . import hooks
 from .errors import DataError, ParameterError
 from .registry import Registry
 
@@ -45,6 +48,13 @@ class Kernel(NamedTuple):
     outputs: int = 1
     memory: Callable[..., int] | None = None
     period: Callable[..., int] = lambda *params: 1
+
+    def call(self, inputs: Sequence, params: Sequence, state: np.ndarray, outs: Sequence) -> None:
+        """Run it, and tell whoever watches."""
+        tell, first, planes, begun = hooks.kernel, inputs[0], len(inputs) + len(outs), perf_counter()
+        self.function(*inputs, *params, state, *outs)
+        if tell is not None:
+            tell((self.function, begun, perf_counter(), get_ident(), len(first), first.nbytes, planes))
 
 
 def _rolling(function: Callable, parts: int, more: int, outputs: int = 1) -> Kernel:
@@ -165,7 +175,10 @@ class Verbs:
                 self._buffers[number] = tuple(np.empty(shape, self.dtype) for _ in range(kernel.outputs))
             outs.append(self._buffers[number][i][:rows])
         if rows and self.columns:
-            kernel.function(*inputs, *params, self.states[number], *outs)
+            if hooks.kernel is None:  # all that it costs that one may watch
+                kernel.function(*inputs, *params, self.states[number], *outs)
+            else:
+                kernel.call(inputs, params, self.states[number], outs)
         return outs[0] if kernel.outputs == 1 else tuple(outs)
 
     def speak(self, sentence: Callable, inputs: Sequence[np.ndarray], outs: Sequence[np.ndarray], rows: slice) -> None:

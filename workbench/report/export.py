@@ -7,17 +7,16 @@ killed process leaves the former report as it was.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import hashlib
 import os
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, NotebookError, ParameterError, UnknownNameError, WorkbenchError
+from ..files import write_whole
 from .page import Entry, Look, index, page
 from .parameters import declared, inject
 from .run import UNCHANGED, run
@@ -183,23 +182,4 @@ def _target(path: Path, target: Path) -> Path:
 
 
 def _write_whole(target: Path, content: bytes) -> None:
-    """Write all of `content` to `target`, or leave `target` as it is."""
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, target)
-        temporary = None
-    except OSError as e:
-        hint = f"{UNCHANGED}; make room, or write elsewhere"
-        raise WorkbenchError(f"{target} could not be written: {e.strerror or e}", hint=hint) from e
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+    write_whole(target, content, hint=f"{UNCHANGED}; make room, or write elsewhere")

@@ -1,0 +1,297 @@
+"""Kernels, studies and variants: what ran when, where, and beside what."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from profiled import fails, leaf, row
+
+import workbench as wb
+from workbench import hooks, profiling
+from workbench.errors import ParameterError
+from workbench.profiling import spans
+from workbench.profiling.collect import Work
+from workbench.profiling.compare import same
+from workbench.profiling.gil import Look, Witness
+from workbench.profiling.kernels import overlapped
+from workbench.profiling.study import own_seconds
+
+# ---------------------------------------------------------------------------------------------------- spans, kernels
+
+
+@pytest.fixture(scope="module")
+def panel():
+    return wb.load("synthetic", symbols=40, years=4, seed=1)
+
+
+@pytest.fixture(scope="module")
+def recipe():
+    ranked = wb.feature("roc", window=20).rank()
+    return wb.Recipe({"momentum": ranked, "strength": wb.feature("rsi", window=14)})
+
+
+def test_nothing_is_recorded_but_within_a_recorder(panel, recipe):
+    assert hooks.kernel is None
+    assert hooks.task is None
+    assert spans.span("a", "b") is spans.span("c", "d")
+    with pytest.raises(ZeroDivisionError), spans.Recorder() as record, spans.span("a", "b"):
+        fails(recipe.compute(panel))
+    assert hooks.kernel is None
+    assert hooks.task is None
+    kinds = [(s.kind, s.name) for s in record.spans]
+    assert sorted(kinds) == [("a", "b"), ("feature", "momentum"), ("feature", "strength")]
+    assert {c.name for c in record.calls} == {"roc", "rank", "rsi"}
+
+
+def test_a_watched_kernel_gives_the_same_bits_and_every_row_is_told(panel):
+    close = panel.plane("close")
+    before = wb.indicators.rsi(close)
+    profile = profiling.kernels(wb.indicators.rsi, close)
+    with spans.Recorder() as record:
+        np.testing.assert_array_equal(wb.indicators.rsi(close), before)
+    assert sum(c.rows for c in record.calls) == len(close)
+    assert sum(c.bytes for c in record.calls) == 2 * close.nbytes
+    only = row(profile.to_frame(), kernel="rsi")
+    assert only["calls"] == len(record.calls)
+    assert only["bytes_a_second"] / only["rows_a_second"] == pytest.approx(2 * close[0].nbytes)
+
+
+def test_an_account_is_told_too(panel):
+    weights = wb.weights_from_scores(wb.Panel(panel.values[:1], panel.time, panel.symbols, ["score"]))
+    profile = profiling.kernels(lambda: wb.backtest(weights, panel))
+    assert row(profile.to_frame(), kernel="account")["calls"] == 1
+
+
+def test_a_full_ring_keeps_the_last_calls_and_says_so(panel):
+    profile = profiling.kernels(lambda: [wb.indicators.rsi(panel.plane("close")) for _ in range(9)], ring=4)
+    assert len(profile.calls) == 4
+    assert "The ring was full" in profile.notes[0]
+
+
+def call(begun: float, ended: float, thread: int) -> spans.Call:
+    return spans.Call(leaf, begun, ended, thread, 1, 8, 1)
+
+
+@st.composite
+def timelines(draw):
+    """Calls on some threads: those of one thread follow each other."""
+    calls = []
+    for thread in range(draw(st.integers(1, 4))):
+        edges = sorted(draw(st.lists(st.integers(0, 60), max_size=16, unique=True)))
+        calls += [call(a, b, thread) for a, b in zip(edges[::2], edges[1::2], strict=False)]
+    return draw(st.permutations(calls))
+
+
+@given(calls=timelines())
+def test_overlaps_are_those_of_a_slow_plain_count(calls):
+    for mine, found in zip(calls, overlapped(calls), strict=True):
+        ticks = range(int(mine.begun), int(mine.ended))
+        others = [c for c in calls if c.thread != mine.thread]
+        assert found == sum(any(c.begun <= t < c.ended for c in others) for t in ticks)
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 9))))
+def test_a_union_is_what_is_covered(pairs):
+    covered = {t for a, length in pairs for t in range(a, a + length)}
+    assert spans.union((a, a + length) for a, length in pairs) == len(covered)
+
+
+def test_kernels_on_two_threads_run_at_once_and_without_the_lock():
+    """They begin together and take long, so their calls meet; that the lock was free in them is looked up."""
+    big = np.cumsum(np.ones((4000, 500)), axis=0)
+
+    def work():
+        gate = threading.Barrier(2)
+
+        def run():
+            for _ in range(4):
+                gate.wait()
+                wb.indicators.stddev(big, window=50)
+
+        threads = [threading.Thread(target=run) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    profile = profiling.kernels(work)
+    only = row(profile.to_frame(), kernel="rolling_std")
+    assert only["threads"] == 2
+    assert only["overlapped"] > 0.2
+    assert np.isnan(only["gil_free"]) or only["gil_free"] > 0.5
+    picture = profile.picture()
+    assert "thread 1" in picture
+    assert "thread 2" in picture
+
+
+def test_a_lock_that_is_taken_is_told_from_one_that_is_free():
+    def share(work) -> Witness:
+        with Witness() as witness:
+            work()
+        return witness
+
+    def burn():
+        until = time.perf_counter() + 0.6
+        while time.perf_counter() < until:
+            sum(range(1000))
+
+    free, taken = share(lambda: time.sleep(0.6)), share(burn)
+    if not free.exact:
+        pytest.skip("this system does not tell waiting for a CPU from waiting for the lock")
+    assert free.share < 0.2
+    assert taken.share > 2 * free.share
+    assert taken.share > 0.1
+    assert all(isinstance(look, Look) and look.asked <= look.got for look in taken.looks)
+
+
+# ----------------------------------------------------------------------------------------------------------- study
+
+
+@pytest.mark.parametrize("how", ["serial", "threads", "processes"])
+def test_a_study_is_told_by_feature_model_and_fold(panel, recipe, how, tmp_path):
+    def work():
+        features = recipe.compute(panel)
+        label = wb.forward_return(panel, horizon=5)
+        with profiling.span("load", "by hand"):
+            time.sleep(0.001)
+        specs = [wb.ModelSpec("ridge")]
+        return wb.compare(specs, features, label, ledger=tmp_path / "l.sqlite", how=how, workers=2)
+
+    profile = profiling.study(work)
+    rows = profile.to_frame()
+    assert set(rows.loc[rows["kind"] == "feature", "name"]) == {"momentum", "strength"}
+    folds = rows[rows["kind"] == "fold"]
+    assert folds.groupby("name")["fold"].agg(sorted).to_dict() == {
+        name: [1, 2, 3, 4, 5] for name in ("ridge", "zero", "last_value")
+    }
+    assert row(rows, kind="load")["name"] == "by hand"
+    assert row(rows, name="strength")["dearest_kernel"] == "rsi"
+    assert rows["share"].sum() == pytest.approx(1)
+    away = {s.process for s in profile.spans} - {os.getpid()}
+    assert bool(away) == (how == "processes")
+    assert "by model" in [caption for caption, _ in profile.tables()]
+
+
+nested = st.recursive(st.just([]), lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=8)
+
+
+@given(nested)
+def test_the_own_seconds_of_nested_spans_add_up_to_the_outermost(shape):
+    clock, found = itertools.count(), []
+
+    def spread(children):
+        begun = next(clock)
+        for child in children:
+            spread(child)
+        found.append(spans.Span("k", "n", begun, next(clock), 0.0, 1, 1))
+
+    spread(shape)
+    own = own_seconds(found)
+    assert sum(own) == found[-1].seconds
+    assert all(value > 0 for value in own)
+
+
+# --------------------------------------------------------------------------------------------------------- variants
+
+
+def test_marked_variants_are_compared_with_the_first():
+    profile = profiling.compare(
+        "n = 50\n# variant: loop\nresult = sum(i for i in range(n))\n# variant: closed\nresult = n * (n - 1) // 2\n"
+        "# variant: wrong\nresult = 3\n",
+        rounds=2,
+    )
+    rows = profile.to_frame().set_index("variant")
+    assert rows["agrees"].to_dict() == {"loop": "", "closed": "yes", "wrong": "no"}
+    assert rows.loc["loop", "speed_up"] == 1
+    assert (rows["best"] <= rows["median"]).all()
+    assert profile.notes[0] == "Not the same result as the first variant: wrong."
+
+
+def test_what_stands_before_the_first_mark_runs_once_and_each_variant_once_a_round():
+    seen: list[str] = []
+    work = Work.text(
+        "seen.append('set up')\n# variant: a\nseen.append('a')\n# variant: b\nseen.append('b')\n",
+        {"seen": seen},
+        "<code>",
+        "counted",
+    )
+    profiling.compare(work, rounds=3)
+    assert (seen.count("set up"), seen.count("a"), seen.count("b")) == (1, 4, 4)
+
+
+def test_the_first_run_warms_up_and_does_not_count():
+    waits = iter([1.0, 0.05, 0.05, 0.05])
+    only = profiling.compare({"a": lambda: time.sleep(next(waits))}).to_frame().iloc[0]
+    assert only["spread"] < 5  # with the first one among them it is 19
+
+
+ITEMS = "def task(i):\n    return i * i\nitems = range(6)\n"
+AWAITED = "import asyncio\nasync def task(i):\n    await asyncio.sleep(0)\n    return i * i\nitems = range(6)\n"
+
+
+@pytest.mark.parametrize("text", [ITEMS, AWAITED], ids=["function", "coroutine"])
+def test_a_task_over_items_gives_the_same_however_it_is_run(text):
+    rows = profiling.compare(text, rounds=1, workers=2).to_frame().set_index("variant")
+    assert list(rows.index) == ["serial", "threads", "processes", "asyncio"]
+    assert set(rows["agrees"]) == {"", "yes"}
+    assert rows.loc["processes", "in_workers"] >= 0
+
+
+def test_variants_may_be_callables_and_work_within_a_running_loop():
+    assert list(profiling.compare({"a": lambda: 1, "b": lambda: 1}, rounds=1).to_frame()["agrees"]) == ["", "yes"]
+
+    async def inside():
+        return profiling.compare(AWAITED, rounds=1, workers=2)
+
+    assert set(asyncio.run(inside()).to_frame()["agrees"]) == {"", "yes"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = 1\n", "no line says"),
+        ("# variant: a\n1\n# variant: a\n2\n", "expected a name each"),
+        ("# variant:\n1\n", "expected a name each"),
+    ],
+)
+def test_what_is_no_comparison_is_told(text, said):
+    with pytest.raises(ParameterError, match=said):
+        profiling.compare(text)
+
+
+def test_an_error_in_a_variant_names_it_and_its_line():
+    with pytest.raises(ZeroDivisionError) as caught:
+        profiling.compare("x = 1\n# variant: fine\ny = 2\n# variant: broken\n1 / 0\n")
+    assert "in the variant broken" in caught.value.__notes__
+    trace = caught.value.__traceback__
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    assert trace.tb_lineno == 5
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "expected"),
+    [
+        ([1, 2.0], (1, 2.0), True),
+        ([1, 2], [2, 1], False),
+        (np.array([1.0, np.nan]), np.array([1.0, np.nan]), True),
+        (1.0, 1.0 + 1e-12, True),
+        (1.0, 1.001, False),
+        ({"a": [1]}, {"a": [1]}, True),
+        ({"a": 1}, {"b": 1}, False),
+        (pd.Series([1.0]), pd.Series([1.0]), True),
+        ("x", "x", True),
+        (None, 3, False),
+    ],
+)
+def test_sameness(one, other, expected):
+    assert same(one, other) is expected

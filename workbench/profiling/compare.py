@@ -1,0 +1,274 @@
+"""Variants of some work side by side: speed, memory, the share of time that the GIL was taken, and whether they agree.
+
+Variants are marked in the code, or made of a task and its items::
+
+    data = load()                      # what stands before the first mark is run once, untimed
+    # variant: loop
+    result = [f(x) for x in data]
+    # variant: numpy
+    result = f_all(data)
+
+    def task(item): ...                # without marks: run over the items one after another, on threads, on
+    items = range(8)                   # processes, and on an event loop; `async def task` is awaited
+
+A variant's ``result``, where it sets one, is compared with the first variant's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from types import FunctionType
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from ..errors import ParameterError
+from .collect import Work, collector
+from .gil import Witness
+from .memory import Meter
+from .result import TOP, Result
+from .words import CODE
+
+_MARK = re.compile(r"^#[ \t]*variant[ \t]*:[ \t]*(?P<name>.*?)[ \t]*$", re.MULTILINE)
+RESULT = "result"
+
+
+class VariantProfile(Result):
+    """One row a variant: best and median seconds, ``speed_up`` over the first by the medians, CPU, memory, GIL.
+
+    ``cpu`` are seconds on a CPU, of worker processes too, to 10 ms; ``peak`` is memory of this process above its
+    start, ``in_workers`` that of the worker processes that worked; ``gil`` the share of time that the lock was taken
+    in this process; ``agrees`` whether it gave what the first one gave.
+    """
+
+    columns: ClassVar[dict[str, str]] = {
+        "variant": CODE,
+        "median": "s",
+        "best": "s",
+        "spread": "pct",
+        "speed_up": "x",
+        "cpu": "s",
+        "peak": "B",
+        "in_workers": "B",
+        "gil": "%",
+        "agrees": CODE,
+    }
+    keys = ("variant",)
+    measures = ("median", "best", "peak")
+
+
+@collector
+def compare(
+    work: Work | Mapping[str, Callable[[], Any]], *, rounds: int = 3, workers: int | None = None, top: int = TOP
+) -> VariantProfile:
+    """Run variants of some work in turns, and set them side by side.
+
+    Parameters
+    ----------
+    work : str, or mapping of str to callable
+        Code as the top of this module shows it; or the variants by name, each called without arguments.
+    rounds : int, default 3
+        Runs of each that count; one more before them, which warms caches up and starts workers, does not.
+    workers : int, optional
+        Threads, or processes, of a task over items. Default: one a CPU.
+    top : int, default 20
+        Rows that are shown.
+
+    Returns
+    -------
+    VariantProfile
+
+    Raises
+    ------
+    ParameterError
+        No variant is marked and there is no task with items; a name is empty or given twice.
+
+    Notes
+    -----
+    The share of the GIL is that of looks, five hundred a second, that found it taken (`workbench.profiling.gil`).
+    """
+    if rounds < 1:
+        raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
+    error, variants = variants_of(work, workers)
+    seen: dict[str, list[tuple]] = {name: [] for name in variants}
+    results: dict[str, Any] = {}
+    for number in range(rounds + 1):
+        names = list(variants)
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            if error is None:
+                error = _once(name, variants[name], results, seen[name] if number else [])
+    rows = [_row(name, runs, results, next(iter(variants))) for name, runs in seen.items() if runs]
+    frame = pd.DataFrame(rows, columns=list(VariantProfile.columns))
+    if len(frame):
+        frame["speed_up"] = frame["median"].iloc[0] / frame["median"]
+    facts = {"variants": (len(variants), "n"), "rounds": (rounds, "n")}
+    if len(frame):
+        facts["fastest"] = (frame.loc[frame["median"].idxmin(), "variant"], CODE)
+    notes = ["A difference that is smaller than the spread of the rounds says nothing."]
+    wrong = [name for name, agrees in zip(frame["variant"], frame["agrees"], strict=True) if agrees == "no"]
+    if wrong:
+        notes.insert(0, f"Not the same result as the first variant: {', '.join(wrong)}.")
+    return VariantProfile(work.title, frame, facts=facts, notes=notes, top=top, error=error)
+
+
+def variants_of(work: Work, workers: int | None) -> tuple[BaseException | None, dict[str, Callable[[], Any]]]:
+    """The variants by name, and the error that what stands before them ended by."""
+    if work.variants is not None:
+        return None, dict(work.variants)
+    if work.source is None:
+        raise ParameterError(
+            f"{work.title} has no variants", hint="give code with '# variant: name' lines, or a dict of callables"
+        )
+    marks = list(_MARK.finditer(work.source))
+    if not marks:
+        error = work.run()
+        return (error, {}) if error is not None else (None, over_items(work.namespace, workers))
+    names = [mark["name"] for mark in marks]
+    if not all(names) or len(set(names)) < len(names):
+        raise ParameterError(f"the variants are named {names}, expected a name each", hint="# variant: threads")
+    # blank lines keep each part at its own line numbers
+    edges = [mark.start() for mark in marks] + [len(work.source)]
+    parts = {}
+    for name, begin, end in zip(names, edges, edges[1:], strict=False):
+        text = "\n" * work.source.count("\n", 0, begin) + work.source[begin:end]
+        parts[name] = partial(_run_code, work.compiled(text), work.namespace)
+    work.code = work.compiled(work.source[: edges[0]])
+    return work.run(), parts
+
+
+def _run_code(code, namespace: dict) -> Any:
+    __tracebackhide__ = True
+    namespace.pop(RESULT, None)
+    value = FunctionType(code, namespace)()
+    if inspect.iscoroutine(value):
+        asyncio.run(value)
+    return namespace.get(RESULT)
+
+
+def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, Callable[[], list]]:
+    """A task over its items: one after another, on threads, on processes, and on an event loop."""
+    task, items = namespace.get("task"), namespace.get("items")
+    if not callable(task) or items is None:
+        raise ParameterError(
+            "there is nothing to compare: no line says '# variant: name', and there is no task with items",
+            hint="mark variants by '# variant: name', or define `def task(item)` and `items`",
+        )
+    items = list(items)
+    awaited = inspect.iscoroutinefunction(task)
+    call = partial(_awaited, task) if awaited else task
+
+    def serial() -> list:
+        return [call(item) for item in items]
+
+    def threads() -> list:
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(call, items))
+
+    def processes() -> list:
+        from joblib.externals.loky import get_reusable_executor
+
+        return list(get_reusable_executor(max_workers=workers).map(call, items))
+
+    def loop() -> list:
+        async def all_of_them() -> list:
+            return await asyncio.gather(*(task(i) if awaited else asyncio.to_thread(task, i) for i in items))
+
+        return _on_a_loop(all_of_them)
+
+    return {"serial": serial, "threads": threads, "processes": processes, "asyncio": loop}
+
+
+def _awaited(task: Callable, item: Any) -> Any:
+    return _on_a_loop(lambda: task(item))
+
+
+def _on_a_loop(make: Callable) -> Any:
+    """What an awaitable gives, on an event loop of its own: on another thread where this one has one already."""
+
+    def run():
+        async def main():
+            return await make()
+
+        return asyncio.run(main())
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return run()
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
+
+
+def _once(name: str, variant: Callable, results: dict, runs: list[tuple]) -> BaseException | None:
+    __tracebackhide__ = True
+    try:
+        with Meter(collect=False) as meter, Witness() as witness:
+            before, begun, spent = _workers_cpu(), time.perf_counter(), time.process_time()
+            value = variant()
+            took, cpu = time.perf_counter() - begun, time.process_time() - spent
+            after = _workers_cpu()
+    except (Exception, KeyboardInterrupt) as error:
+        error.add_note(f"in the variant {name}")
+        return error
+    results.setdefault(name, value)
+    busy = {pid: spent - before.get(pid, (0.0, 0))[0] for pid, (spent, _) in after.items()}
+    held = sum(after[pid][1] for pid, spent in busy.items() if spent > 0)
+    runs.append((took, cpu + sum(busy.values()), meter.peak, held, witness.share))
+    return None
+
+
+def _workers_cpu() -> dict[int, tuple[float, int]]:
+    """Of each worker process its seconds on a CPU and its memory."""
+    import psutil
+
+    found = {}
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            times = child.cpu_times()
+            found[child.pid] = (times.user + times.system, child.memory_info().rss)
+    return found
+
+
+def _row(name: str, runs: list[tuple], results: dict, first: str) -> dict:
+    took, cpu, peak, held, gil = (list(column) for column in zip(*runs, strict=True))
+    median = statistics.median(took)
+    agrees = (
+        "" if name == first or results.get(name) is None else "yes" if same(results[name], results[first]) else "no"
+    )
+    return {
+        "variant": name,
+        "median": median,
+        "best": min(took),
+        "spread": (max(took) - min(took)) / median if median else 0.0,
+        "cpu": statistics.median(cpu),
+        "peak": max(peak),
+        "in_workers": max(held),
+        "gil": statistics.mean(gil),
+        "agrees": agrees,
+    }
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two results are the same: numbers to nine digits, the order of a list counts."""
+    if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
+        return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
+    if hasattr(one, "values") and hasattr(other, "values") and type(one) is type(other) and not callable(one.values):
+        return same(np.asarray(one.values), np.asarray(other.values))
+    try:
+        a, b = np.asarray(one), np.asarray(other)
+        if a.dtype.kind in "fc" or b.dtype.kind in "fc":
+            return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=0, equal_nan=True))
+        return bool(np.array_equal(a, b))
+    except (TypeError, ValueError):
+        return bool(one == other)
