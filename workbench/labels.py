@@ -302,7 +302,7 @@ def triple_barrier(
     width = stddev(roc(close.astype(np.float64, copy=False), window=1) / 100, window=window, ddof=1)
     side, move, span = np.empty((3, *close.shape))
     state = np.empty((0, close.shape[1]))
-    kernels["triple_barrier"].function(close, high, low, width, horizon, up, down, state, side, move, span)
+    kernels["triple_barrier"].call([close, high, low, width], [horizon, up, down], state, [side, move, span])
     return side, move, np.where(np.isnan(side), np.nan, width), span
 
 
