@@ -22,6 +22,7 @@ _HOMES = {
     "WalkForward": "evaluate",
     "WorkbenchError": "errors",
     "backtest": "backtest",
+    "chooser": "widgets",
     "compare": "evaluate",
     "feature": "features",
     "field": "features",
@@ -44,6 +45,7 @@ _MODULES = {
     "labels": "labels",
     "models": "models",
     "sources": "sources",
+    "widgets": "widgets",
 }
 
 __all__ = sorted([*_HOMES, *_MODULES])

@@ -75,7 +75,7 @@ def fit_fold(
     `check` is called within long work, and stops it by raising.
     """
     begun = time.perf_counter()
-    with checkpoint(check), _interrupted(check):
+    with stoppable(check):
         result = scored(fitted(estimator, table, train), table, test)
     if hasattr(estimator, "converged_"):
         result["converged"] = np.atleast_1d(estimator.converged_)
@@ -83,15 +83,16 @@ def fit_fold(
 
 
 @contextmanager
-def _interrupted(check: Callable[[], None] | None) -> Iterator[None]:
-    """Within this block `check` is called at calls of functions of `LIBRARIES` too: between trees, or steps.
+def stoppable(check: Callable[[], None] | None) -> Iterator[None]:
+    """A `checkpoint` whose `check` is called at calls of functions of `LIBRARIES` too: between trees, or steps.
 
     Raised from there an error is one of the called function, before its first line. It is never raised where a
     module is being imported, which could not be imported again, nor on the way into a generator, whose ends would
     not be tied up. Where the thread is profiled already, that goes before.
     """
     if check is None or sys.getprofile() is not None:
-        yield
+        with checkpoint(check):
+            yield
         return
 
     def look(frame, event, arg):
@@ -106,7 +107,8 @@ def _interrupted(check: Callable[[], None] | None) -> Iterator[None]:
 
     sys.setprofile(look)
     try:
-        yield
+        with checkpoint(check):
+            yield
     finally:
         sys.setprofile(None)
 
@@ -183,4 +185,4 @@ def moments(table: Table, sets: list[np.ndarray]) -> list:
     ]
 
 
-__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "takes"]
+__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "stoppable", "takes"]
