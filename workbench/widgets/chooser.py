@@ -26,6 +26,7 @@ from .tables import facts, in_style, table, trials
 
 MOST_FOLDS = 30  # rows of the table of folds that the browser is sent
 MOST_TRIALS = 12
+POINTS = 400  # of a line: a high and a low for every two or three pixels of a half page
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
@@ -230,7 +231,7 @@ class Chooser(ipw.VBox):
                 self._figures["folds"].outputs = (_figure(figures.folds(found.folds, measure)),)
         if found.result is not None and not self._figures["account"].outputs:
             self._account.value = found.result._repr_html_()
-            self._figures["account"].outputs = (_figure(figures.tear_sheet(found.result).figure),)
+            self._figures["account"].outputs = (_figure(figures.tear_sheet(found.result, points=POINTS).figure),)
         if found.importance is not None and not self._figures["importance"].outputs:
             self._figures["importance"].outputs = (_figure(figures.importance(found.importance)),)
         if found.folds is not None:
@@ -335,6 +336,10 @@ def _folds(job: Job) -> str:
     """The finished folds as they come."""
     found = job.outcome
     last = found.folds.tail(MOST_FOLDS).dropna(axis=1, how="all")
+    tested = [f"{a:%Y-%m-%d} to {b:%Y-%m-%d}" for a, b in zip(last["test_start"], last["test_end"], strict=True)]
+    last.insert(0, "tested", tested)
+    order = ["tested", "rank_ic", "ic", "hit_rate", "accuracy", "samples", "seconds"]
+    last = last[[name for name in order if name in last]].round({"seconds": 2})
     before = len(found.folds) - len(last)
     note = f", the last {len(last)} of them" if before > 0 else ""
     head = f"<h4>Folds: {len(found.folds)} of {found.planned} done{note}</h4>"
@@ -347,7 +352,8 @@ def _trials(ledger: Ledger, label: str) -> str:
     if found.empty:
         return "<h4>Tried on this label: nothing before</h4>"
     count = ledger.trials(label)
-    shown = found.drop(columns=["spec", "features", "label"]).head(MOST_TRIALS)
+    order = ["model", "rank_ic", "folds", "splits", "ic", "hit_rate", "accuracy", "when", "baseline"]
+    shown = found[order].head(MOST_TRIALS)
     shown = shown.assign(baseline=["yes" if b else "" for b in shown["baseline"]]).dropna(axis=1, how="all")
     more = f", the last {MOST_TRIALS} of {len(found)} rows" if len(found) > MOST_TRIALS else ""
     one = "1 trial" if count == 1 else f"{count} trials"

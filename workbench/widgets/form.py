@@ -18,19 +18,23 @@ CSS = """
 .wb-chooser h3, .wb-chooser h4 { margin: 6px 0 2px; font-size: 14px; font-weight: 600; color: var(--wb-ink);
   line-height: 1.4; }
 .wb-chooser table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 12px; margin: 2px 0; }
-.wb-chooser th, .wb-chooser td { padding: 2px 8px; text-align: right; border-bottom: 1px solid var(--wb-line);
-  color: var(--wb-ink); background: transparent; max-width: 340px; overflow-wrap: anywhere; line-height: 1.35; }
-.wb-chooser th:first-child, .wb-chooser td.text, .wb-chooser th.text { text-align: left; }
+.wb-chooser th, .wb-chooser td { padding: 2px 7px; text-align: right; border-bottom: 1px solid var(--wb-line);
+  color: var(--wb-ink); background: transparent; white-space: nowrap; line-height: 1.35; }
+.wb-chooser td.long { white-space: normal; min-width: 180px; max-width: 460px; overflow-wrap: break-word; }
+.wb-chooser th:first-child, .wb-chooser td:first-child, .wb-chooser td.text, .wb-chooser th.text { text-align: left; }
 .wb-chooser thead th { color: var(--wb-soft); font-weight: 600; vertical-align: bottom; }
 .wb-chooser .wb-scroll { overflow-x: auto; max-width: 100%; }
 .wb-chooser .wb-error { color: var(--wb-bad); font-size: 12px; line-height: 1.35; white-space: normal; }
 .wb-chooser .wb-soft { color: var(--wb-soft); font-size: 12px; line-height: 1.35; white-space: normal; }
 .wb-chooser progress { width: 220px; height: 12px; vertical-align: middle; accent-color: #2585c7; }
-.wb-chooser pre { white-space: pre-wrap; font-size: 12px; line-height: 1.4; margin: 4px 0; padding: 6px 8px;
+.wb-chooser pre { white-space: pre; overflow-x: auto; overflow-wrap: normal; font-size: 12px;
+  line-height: 1.4; margin: 4px 0; padding: 6px 8px;
   color: var(--wb-ink); background: var(--jp-layout-color2, #f3f4f6); }
 .wb-chooser .wb-bar { display: inline-block; height: 9px; background: #2585c7; vertical-align: baseline; }
 .wb-chooser .wb-bar.low { background: #dd6a17; }
 .wb-chooser summary { cursor: pointer; }
+.wb-chooser details.wb-soft { margin: 0 0 2px; }
+.wb-chooser ul { margin: 2px 0; padding-left: 16px; }
 .wb-chooser .widget-html-content { line-height: 1.4; }
 .wb-chooser button:focus-visible, .wb-chooser select:focus-visible, .wb-chooser input:focus-visible,
 .wb-chooser summary:focus-visible { outline: 2px solid #2585c7; outline-offset: 1px; }
@@ -43,7 +47,7 @@ class Skin:
     def __init__(self):
         self.row = ipw.Layout(width="auto", margin="1px 0")
         self.wide = ipw.Layout(width="100%", margin="0")
-        self.narrow = ipw.Layout(width="auto")
+        self.narrow = ipw.Layout(width="auto", min_width="84px", flex="0 0 auto")
         self.list = ipw.Layout(width="auto", height="92px")
         label = {"description_width": "112px"}
         self.styles = {
@@ -77,6 +81,15 @@ def complaint(error: str, hint: str | None = None) -> str:
     """One line of HTML that a screen reader reads out."""
     more = f" <i>{html.escape(hint)}</i>" if hint else ""
     return f'<div class="wb-error" role="alert">{html.escape(error)}{more}</div>'
+
+
+def meanings(schema: tuple[Param, ...]) -> str:
+    """What parameters mean and may be, folded away."""
+    rows = "".join(
+        f"<li><b>{p.name}</b>: {html.escape('; '.join(filter(None, [p.doc.rstrip('.'), extent(p)])))}</li>"
+        for p in schema
+    )
+    return f"<details class='wb-soft'><summary>what they mean</summary><ul>{rows}</ul></details>"
 
 
 def extent(param: Param) -> str:
@@ -129,7 +142,6 @@ class Fields:
 
     Attributes
     ----------
-    box : VBox
     values : dict
         Of the controls whose value was not refused, the last that was not of the others.
     refused : dict of str to str
@@ -146,8 +158,6 @@ class Fields:
         for param in schema:
             self.controls[param.name] = control = self._control(param)
             control.observe(lambda change, param=param: self._take(param, change["new"]), names="value")
-        self.box = skin.box()
-        self._arrange()
 
     def _control(self, param: Param):
         value, tip = self.values[param.name], ". ".join(filter(None, [param.doc.rstrip("."), extent(param)]))
@@ -172,17 +182,17 @@ class Fields:
             self.refused[param.name] = error.message
             self.said[param.name] = self.said.get(param.name) or self.skin.html()
             self.said[param.name].value = complaint(error.message, error.hint)
-        self._arrange()
         self.changed()
 
-    def _arrange(self) -> None:
-        children = []
+    @property
+    def children(self) -> list[ipw.Widget]:
+        """The controls, each with why it is refused below it."""
+        shown = []
         for name, control in self.controls.items():
-            children += [control, *([self.said[name]] if name in self.refused else [])]
-        if tuple(children) != self.box.children:
-            self.box.children = tuple(children)
+            shown += [control, *([self.said[name]] if name in self.refused else [])]
+        return shown
 
     def close(self) -> None:
         """Let go of all controls."""
-        for widget in (*self.controls.values(), *self.said.values(), self.box):
+        for widget in (*self.controls.values(), *self.said.values()):
             widget.close()

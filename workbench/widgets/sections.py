@@ -15,7 +15,7 @@ from ..models.spec import SEED
 from ..panel import Panel
 from ..registry import Param
 from .choice import ACROSS, COSTS, WEIGHTING, Choice, Pick, schema_of
-from .form import Fields, Skin, complaint
+from .form import Fields, Skin, complaint, meanings
 from .job import in_a_line
 
 DATES = (
@@ -40,9 +40,10 @@ class Section:
     def __init__(self, skin: Skin, name: str, heading: str, changed: Callable[[Section], object]):
         self.skin, self.name = skin, name
         self._changed, self._silent = changed, False
-        self.body = skin.box()
-        self.trouble = skin.html()
-        self.box = skin.box([skin.html(f"<h3>{heading}</h3>"), self.body])
+        self.words, self.heading = heading, skin.html()
+        self.trouble = None
+        self.box = skin.box()
+        self.form: Fields | None = None
 
     def fire(self, *ignored) -> None:
         """Tell of a change, unless it is this section that is setting its controls."""
@@ -50,12 +51,14 @@ class Section:
             self._changed(self)
 
     def complain(self, error: Exception | None) -> None:
-        """Show an error below the controls, or none."""
+        """Show the controls, and below them an error, or none."""
+        shown = [self.heading, *self.controls()]
         if error is not None:
+            self.trouble = self.trouble or self.skin.html()
             self.trouble.value = complaint(*in_a_line(error))
-        children = (*self.box.children[:2], *([self.trouble] if error is not None else []))
-        if children != self.box.children:
-            self.box.children = children
+            shown.append(self.trouble)
+        if tuple(shown) != self.box.children:
+            self.box.children = tuple(shown)
 
     def show(self, choice: Choice) -> None:
         """Set the controls to what is chosen."""
@@ -70,12 +73,17 @@ class Section:
         """New controls for parameters, in place of old ones."""
         if old is not None:
             old.close()
+        self.heading.value = f"<h3>{self.words}</h3>{meanings(schema)}"
         return Fields(self.skin, owner, schema, values, self.fire)
 
     @property
     def refused(self) -> dict[str, str]:
         """Why what stands in a control is refused, by parameter."""
-        raise NotImplementedError
+        return self.form.refused if self.form else {}
+
+    def controls(self) -> list[ipw.Widget]:
+        """What stands below the heading."""
+        return self.form.children
 
     def content(self) -> object:
         """What the controls are set to, as the section of a choice."""
@@ -90,18 +98,13 @@ class Plain(Section):
 
     def __init__(self, skin, name, heading, changed, schema: tuple[Param, ...]):
         super().__init__(skin, name, heading, changed)
-        self.schema, self.form = schema, None
-
-    @property
-    def refused(self):
-        return self.form.refused
+        self.schema = schema
 
     def content(self):
         return self.form.values
 
     def _show(self, choice):
         self.form = self.fields(self.form, self.name, self.schema, getattr(choice, self.name))
-        self.body.children = (self.form.box,)
 
 
 class Named(Section):
@@ -109,13 +112,9 @@ class Named(Section):
 
     def __init__(self, skin, name, heading, changed, names: Iterable[str], more: tuple[Param, ...] = ()):
         super().__init__(skin, name, heading, changed)
-        self.more, self.form = more, None
+        self.more = more
         self.kind = skin.make(ipw.Dropdown, options=list(names), description=heading.lower(), tooltip=heading)
         self.kind.observe(self._turn, names="value")
-
-    @property
-    def refused(self):
-        return self.form.refused
 
     def content(self):
         values = dict(self.form.values)
@@ -132,7 +131,9 @@ class Named(Section):
     def _form(self, values: dict) -> None:
         name = self.kind.value
         self.form = self.fields(self.form, name, (*schema_of(self.name, name), *self.more), values)
-        self.body.children = (self.kind, self.form.box)
+
+    def controls(self):
+        return [self.kind, *self.form.children]
 
     def _show(self, choice):
         found = choice.to_dict()[self.name]
@@ -152,17 +153,13 @@ class Data(Section):
 
     def __init__(self, skin, changed, panel: Panel):
         super().__init__(skin, "data", "Data", changed)
-        self.panel, self.form = panel, None
+        self.panel = panel
         names = list(panel.symbols)
         self.symbols = skin.make(
-            ipw.SelectMultiple, options=names, rows=4, description="symbols", layout=skin.list,
-            tooltip="symbols; none marked: all. Ctrl or Shift marks several",
+            ipw.SelectMultiple, options=names, rows=4, description=f"of {len(names)} symbols", layout=skin.list,
+            tooltip="none marked: all of them. Ctrl or Shift marks several",
         )  # fmt: skip
         self.symbols.observe(self.fire, names="value")
-
-    @property
-    def refused(self):
-        return self.form.refused
 
     def content(self):
         return {**self.form.values, "symbols": list(self.symbols.value) or None}
@@ -173,8 +170,9 @@ class Data(Section):
             for name, at in (("start", 0), ("end", -1)):
                 self.form.controls[name].placeholder = f"{self.panel.time[at]:%Y-%m-%d}"
         self.symbols.value = choice.symbols or ()
-        note = self.skin.html(f"<div class='wb-soft'>none marked: all {len(self.panel.symbols)}</div>")
-        self.body.children = (self.form.box, self.symbols, note)
+
+    def controls(self):
+        return [*self.form.children, self.symbols]
 
 
 class Features(Section):
@@ -183,7 +181,6 @@ class Features(Section):
     def __init__(self, skin, changed, panel: Panel):
         super().__init__(skin, "features", "Features", changed)
         self.picks: list[Pick] = []
-        self.form = None
         self.known = [name for name, entry in indicators.items() if set(entry.inputs) <= set(panel.fields)]
         self.list = skin.make(ipw.Select, options=[], rows=4, description="features", layout=skin.list,
                               tooltip="the chosen features; the controls below change the marked one")  # fmt: skip
@@ -201,10 +198,6 @@ class Features(Section):
         self.across.observe(self._edit, names="value")
         add.on_click(self._add)
         remove.on_click(self._remove)
-
-    @property
-    def refused(self):
-        return self.form.refused if self.form else {}
 
     def content(self):
         return [pick.to_dict() for pick in self.picks]
@@ -227,7 +220,6 @@ class Features(Section):
         self._editor()
 
     def _editor(self) -> None:
-        children = [self.list, self.buttons]
         if self.list.index is not None and self.picks:
             pick = self.picks[self.list.index]
             before, self._silent = self._silent, True
@@ -239,9 +231,12 @@ class Features(Section):
             self.output.value = pick.output or entry.outputs[0]
             self.across.value = pick.across
             self._silent = before
-            several = [self.output] if len(entry.outputs) > 1 else []
-            children += [self.kind, self.form.box, *several, self.across]
-        self.body.children = tuple(children)
+
+    def controls(self):
+        if not self.picks:
+            return [self.list, self.buttons]
+        several = [self.output] if len(self.output.options) > 1 else []
+        return [self.list, self.buttons, self.kind, *self.form.children, *several, self.across]
 
     def _mark(self, change) -> None:
         if not self._silent:

@@ -14,11 +14,12 @@ from ..evaluate.metrics import CLASS_MEASURES, MEASURES
 from ..ledger import Ledger
 from ..models import ModelSpec
 
+LONG = 40  # characters: of what is longer, lines are broken
 _MEASURES = (*MEASURES, *CLASS_MEASURES)
 
 
 def trials(ledger: Ledger, data: str | None = None) -> pd.DataFrame:
-    """What the ledger has seen tried: one row a setting, the latest first.
+    """What the ledger has seen tried: one row a setting, the latest first, baselines last.
 
     Parameters
     ----------
@@ -45,7 +46,8 @@ def trials(ledger: Ledger, data: str | None = None) -> pd.DataFrame:
         | dict.fromkeys(_MEASURES, "mean")
     )
     table = table.reset_index().rename(columns={"fold": "folds"})
-    return table.sort_values("when", ascending=False, kind="stable")[columns].reset_index(drop=True)
+    table = table.sort_values(["baseline", "when"], ascending=[True, False], kind="stable")
+    return table[columns].reset_index(drop=True)
 
 
 def _cell(row: Mapping) -> dict:
@@ -102,7 +104,9 @@ def table(frame: pd.DataFrame, *, caption: str = "", index: bool = False, bar: s
         cells = []
         for name, value in zip(frame.columns, values, strict=True):
             drawn = _drawn(value, scale) if name == bar else ""
-            cells.append(f"<td{_text(numeric[name])}>{drawn}{html.escape(number(value))}</td>")
+            said = number(value)
+            kind = _text(numeric[name]) if len(said) <= LONG else " class='text long'"
+            cells.append(f"<td{kind}>{drawn}{html.escape(said)}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
     said = f"<caption class='wb-soft' style='text-align:left'>{html.escape(caption)}</caption>" if caption else ""
     rows = f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody>"
@@ -120,7 +124,7 @@ def _words(name: object) -> str:
 def _drawn(value: float, scale: float) -> str:
     if not scale or pd.isna(value):
         return ""
-    width = round(60 * abs(value) / scale)
+    width = round(48 * abs(value) / scale)
     return f"<span class='wb-bar{' low' if value < 0 else ''}' style='width:{width}px' aria-hidden='true'></span> "
 
 
@@ -132,13 +136,15 @@ def number(value: object) -> str:
         return f"{value:%Y-%m-%d}" if value == value.normalize() else f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, bool):
         return "yes" if value else ""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4f}" if 1e-4 <= abs(value) < 100 or value == 0 else f"{value:.4g}"
+    return str(value)
 
 
 def facts(pairs: Mapping[str, str]) -> str:
     """Names and what they are, one a row."""
     rows = "".join(
-        f"<tr><th scope='row' class='text'>{html.escape(name)}</th><td class='text'>{html.escape(said)}</td></tr>"
+        f"<tr><th scope='row' class='text'>{html.escape(name)}</th><td class='text long'>{html.escape(said)}</td></tr>"
         for name, said in pairs.items()
     )
     return f"<div class='wb-scroll'><table>{rows}</table></div>"

@@ -139,10 +139,10 @@ def _safe(text: object) -> str:
     return str(text).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _scatter(name: object, x: np.ndarray, y: np.ndarray, hover: str, **style):
+def _scatter(name: object, x: np.ndarray, y: np.ndarray, hover: str, points: int = POINTS, **style):
     from plotly.graph_objects import Scatter
 
-    rows = thin(y)
+    rows = thin(y, points)
     return Scatter(
         x=x[rows],
         y=y[rows].astype(np.float32),
@@ -440,7 +440,7 @@ class TearSheet:
         display(self.figure)
 
 
-def tear_sheet(result: object, *, title: str = "Backtest") -> TearSheet:
+def tear_sheet(result: object, *, title: str = "Backtest", points: int = POINTS) -> TearSheet:
     """A backtest's numbers in one table and its course in one figure.
 
     Parameters
@@ -448,6 +448,8 @@ def tear_sheet(result: object, *, title: str = "Backtest") -> TearSheet:
     result : Result
         What ``backtest(weights, prices)`` gave: ``.equity``, ``.drawdown`` and, if known, ``.exposure``.
     title : str, default "Backtest"
+    points : int, default 5000
+        To which a line is thinned; fewer where the figure is sent often.
 
     Returns
     -------
@@ -471,7 +473,8 @@ def tear_sheet(result: object, *, title: str = "Backtest") -> TearSheet:
         share = name != "equity"
         style = {"line": {"width": 1}, "fill": "tozeroy"} if share else {"line": {"width": 1.6}}
         hover = ".1%" if share else ",.5~g"
-        figure.add_trace(_scatter(name, x, series.to_numpy(), hover, yaxis=f"y{i + 1 if i else ''}", **style))
+        yaxis = f"y{i + 1 if i else ''}"
+        figure.add_trace(_scatter(name, x, series.to_numpy(), hover, points, yaxis=yaxis, **style))
         if share:
             figure.update_layout({f"yaxis{i + 1}": {"tickformat": "~%", "nticks": 4}})
     return TearSheet(result, _finish(figure, title, 180 + 110 * len(parts)))
