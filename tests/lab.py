@@ -38,13 +38,24 @@ def lab(folder: Path, cells: list[str], *, name: str = "study") -> Iterator[str]
     settings = folder / "settings" / "@jupyterlab" / "apputils-extension"
     settings.mkdir(parents=True)
     (settings / "notification.jupyterlab-settings").write_text(json.dumps(QUIET))
-    places = {"JUPYTERLAB_SETTINGS_DIR": "settings", "JUPYTERLAB_WORKSPACES_DIR": "spaces", "JUPYTER_CONFIG_DIR": "conf",
-              "JUPYTER_DATA_DIR": "data", "JUPYTER_RUNTIME_DIR": "run", "IPYTHONDIR": "ipython"}  # fmt: skip
+    places = {
+        "JUPYTERLAB_SETTINGS_DIR": "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": "spaces",
+        "JUPYTER_CONFIG_DIR": "conf",
+        "JUPYTER_DATA_DIR": "data",
+        "JUPYTER_RUNTIME_DIR": "run",
+        "IPYTHONDIR": "ipython",
+    }
     env = {**os.environ, **{variable: str(folder / place) for variable, place in places.items()}}
     env |= {"JUPYTER_PATH": str(folder / "share" / "jupyter"), "WORKBENCH_LEDGER": str(folder / "ledger.sqlite")}
     env["PYTHONPATH"] = str(Path(workbench.__path__[0]).parent)  # the kernel is to test what the test tests
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--ServerApp.port={port}"]
-    command += ["--ServerApp.port_retries=0", "--IdentityProvider.token=", f"--ServerApp.root_dir={root}", "--allow-root"]
+    command += [
+        "--ServerApp.port_retries=0",
+        "--IdentityProvider.token=",
+        f"--ServerApp.root_dir={root}",
+        "--allow-root",
+    ]
     log = folder / "lab.log"
     with log.open("w") as file:
         server = subprocess.Popen(command, stdout=file, stderr=file, env=env, cwd=root)

@@ -40,7 +40,7 @@ STREET = {
     "backtest": BACKTEST,
     "report": REPORT | {"install", "ledger"},
     "study": REPORT | {"report", "ledger", "compute"},
-    "widgets": REPORT | {"report", "study", "sources", "compute", "profiling"},
+    "widgets": REPORT | {"report", "study", "sources", "ledger", "compute", "profiling"},
     "store": PANEL,
     "ledger": {"errors"},
     "compute": {"errors"},

@@ -296,7 +296,9 @@ class Chooser(ipw.VBox):
             if found.study is not None:
                 parts += ["<h4>Beside its baselines</h4>", table(_measures(found.study), index=True)]
             parts += [_folds(self._job)]
-            parts += [found.result._repr_html_()] if found.result is not None else []
+            if found.result is not None:
+                equity = figures.path(found.result.equity.to_numpy(), says="the account's value over time")
+                parts += ["<h4>Equity</h4>", equity, found.result._repr_html_()]
             if found.importance is not None:
                 drops = found.importance[["drop", "error"]]
                 parts += ["<h4>Importance of the features</h4>", table(drops, index=True, bar="drop")]

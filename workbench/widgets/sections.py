@@ -178,12 +178,14 @@ class Data(Section):
 class Features(Section):
     """A list of features; the controls below change the one that is marked."""
 
-    def __init__(self, skin, changed, panel: Panel):
-        super().__init__(skin, "features", "Features", changed)
+    def __init__(self, skin, changed, panel: Panel, *, alone: bool = False):
+        super().__init__(skin, "features", "Indicators" if alone else "Features", changed)
+        self.alone = alone  # whole indicators, neither one of their outputs nor where they stand in a row
         self.picks: list[Pick] = []
         self.known = [name for name, entry in indicators.items() if set(entry.inputs) <= set(panel.fields)]
-        self.list = skin.make(ipw.Select, options=[], rows=4, description="features", layout=skin.list,
-                              tooltip="the chosen features; the controls below change the marked one")  # fmt: skip
+        word = "indicators" if alone else "features"
+        self.list = skin.make(ipw.Select, options=[], rows=4, description=word, layout=skin.list,
+                              tooltip="what is chosen; the controls below change the marked one")  # fmt: skip
         self.kind = skin.make(ipw.Dropdown, options=self.known, description="indicator", tooltip="of the catalogue")
         self.output = skin.make(ipw.Dropdown, options=[], description="output", tooltip="which of its outputs")
         across = [("as it is", None), *((f".{name}()", name) for name in ACROSS)]
@@ -208,7 +210,11 @@ class Features(Section):
             self._edit()
 
     def _show(self, choice):
-        self.picks = list(choice.features)
+        self.chosen(choice.features)
+
+    def chosen(self, picks: Iterable[Pick]) -> None:
+        """Show these features, the first one marked."""
+        self.picks = list(picks)
         self._list(0)
 
     def _list(self, at: int) -> None:
@@ -235,6 +241,8 @@ class Features(Section):
     def controls(self):
         if not self.picks:
             return [self.list, self.buttons]
+        if self.alone:
+            return [self.list, self.buttons, self.kind, *self.form.children]
         several = [self.output] if len(self.output.options) > 1 else []
         return [self.list, self.buttons, self.kind, *self.form.children, *several, self.across]
 

@@ -31,10 +31,23 @@ def trials(ledger: Ledger, data: str | None = None) -> pd.DataFrame:
     -------
     DataFrame
         Columns model (with what differs from its defaults), label, splits, folds (finished ones), the measures (means
-        over these folds), seconds, when (UTC), baseline, spec (JSON) and features (their fingerprint).
+        over these folds), seconds, when (UTC), baseline, spec (JSON), features
+        and data (fingerprints).
     """
     rows = ledger.rows(kind="fold", data=data)
-    columns = ["model", "label", "splits", "folds", *_MEASURES, "seconds", "when", "baseline", "spec", "features"]
+    columns = [
+        "model",
+        "label",
+        "splits",
+        "folds",
+        *_MEASURES,
+        "seconds",
+        "when",
+        "baseline",
+        "spec",
+        "features",
+        "data",
+    ]
     if rows.empty:
         return pd.DataFrame(columns=columns)
     told = pd.DataFrame([_cell(row) for row in rows.to_dict("records")])

@@ -1,15 +1,18 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
-from .core import CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
+from .bars import bars, path
+from .core import BARS, CANDLES, POINTS, TearSheet, candles, drawdown, equity, folds, heatmap, lines, tear_sheet, thin
 from .forecast import forecast
 from .models import coefficients, dependence, importance, parallel, surface
 from .splits import splits
 from .training import loss_curve
 
 __all__ = [
+    "BARS",
     "CANDLES",
     "POINTS",
     "TearSheet",
+    "bars",
     "candles",
     "coefficients",
     "dependence",
@@ -22,6 +25,7 @@ __all__ = [
     "lines",
     "loss_curve",
     "parallel",
+    "path",
     "splits",
     "surface",
     "tear_sheet",

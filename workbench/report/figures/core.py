@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 POINTS = 5_000
 CANDLES = 1_500
+BARS = ("open", "high", "low", "close", "volume")
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -293,7 +294,7 @@ def folds(frame: pd.DataFrame, metric: str = "ic", *, title: str | None = None) 
 
 def _bars(data: object, symbol: str | None) -> tuple[pd.DataFrame, str | None]:
     """Open, high, low, close and, where known, volume of one symbol."""
-    need = ["open", "high", "low", "close"]
+    need = list(BARS[:4])
     if hasattr(data, "symbols") and hasattr(data, "plane"):
         if symbol is None and len(data.symbols) != 1:
             raise ParameterError(
@@ -304,11 +305,11 @@ def _bars(data: object, symbol: str | None) -> tuple[pd.DataFrame, str | None]:
         if symbol not in data.symbols:
             raise UnknownNameError.of("symbol", symbol, data.symbols)
         column = list(data.symbols).index(symbol)
-        held = [f for f in (*need, "volume") if f in data.fields]
+        held = [f for f in BARS if f in data.fields]
         frame = pd.DataFrame({f: np.asarray(data.plane(f))[:, column] for f in held}, index=data.time)
     elif isinstance(data, pd.DataFrame):
         frame = data.rename(columns=lambda c: str(c).lower())
-        frame = frame[[f for f in (*need, "volume") if f in frame.columns]]
+        frame = frame[[f for f in BARS if f in frame.columns]]
     else:
         raise DataError(f"candles: found {type(data).__name__}, expected a Panel or a DataFrame")
     lacking = [f for f in need if f not in frame.columns]
