@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,7 +24,7 @@ QUIET = {"fetchNews": "false", "checkForUpdates": False}
 
 
 @contextmanager
-def lab(folder: Path, cells: list[str], *, name: str = "study") -> Iterator[str]:
+def lab(folder: Path, cells: list[str], *, name: str = "study", options: Sequence[str] = ()) -> Iterator[str]:
     """The address of a JupyterLab in `folder`, which holds a notebook of these cells."""
     notebook = new_notebook(cells=[new_code_cell(source) for source in cells])
     notebook.metadata.kernelspec = {"name": install.KERNEL, "display_name": "workbench", "language": "python"}

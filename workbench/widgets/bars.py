@@ -81,8 +81,8 @@ class Chart(ipw.VBox):
         found = self._panel[self._dates.values["start"] : self._dates.values["end"]]
         frame = pd.DataFrame({field: found[field][symbol] for field in found.fields}).tail(LAST)
         line = figures.path(found["close"][symbol].to_numpy(), says=f"the close of {symbol}")
-        body = f"<h4>{html.escape(symbol)}: close, and its last bars</h4>{line}{table(frame.rename_axis('time'), index=True)}"
-        return in_style(body, CSS)
+        head = f"<h4>{html.escape(symbol)}: close, and its last bars</h4>"
+        return in_style(head + line + table(frame.rename_axis("time"), index=True), CSS)
 
 
 def drawn(panel: Panel, symbol: str, picks: Iterable[Pick], start: str | None = None, end: str | None = None):

@@ -26,7 +26,7 @@ from .tables import facts, in_style, table, trials
 
 MOST_FOLDS = 30  # rows of the table of folds that the browser is sent
 MOST_TRIALS = 12
-POINTS = 400  # of a line: a high and a low for every two or three pixels of a half page
+POINTS = 300  # of a line: a high and a low for every three or four pixels of a half page
 PLOTLY = "application/vnd.plotly.v1+json"
 
 
@@ -50,7 +50,8 @@ class Chooser(ipw.VBox):
         self._choice, self._job, self._lock = Choice.default(panel), None, threading.RLock()
         self._troubled: set[str] = set()
         self._made(skin)
-        self._skin = skin
+        for section in self._sections:
+            section.show(self._choice)
         left = ipw.VBox(
             [section.box for section in self._sections],
             layout=ipw.Layout(flex="0 0 372px", width="372px", padding="0 12px 0 0"),
@@ -62,21 +63,19 @@ class Chooser(ipw.VBox):
         across = ipw.HBox([left, right], layout=ipw.Layout(flex_flow="row wrap", align_items="flex-start"))
         super().__init__([skin.html(f"<style>{CSS}</style>"), across], layout=skin.wide)
         self.add_class("wb-chooser")
-        for section in self._sections:
-            section.show(self._choice)
-        self._write()
 
     def _made(self, skin: Skin) -> None:
         """The widgets that later change."""
         self._sections = sections(skin, self._panel, self._changed)
-        self._run = skin.button("Run", "computes what is chosen, off the main thread", icon="play")
-        self._run.button_style = "primary"
+        self._run = skin.button(
+            "Run", "computes what is chosen, off the main thread", icon="play", button_style="primary"
+        )
         self._stop = skin.button("Stop", "stops at once; finished folds stay in the ledger", icon="stop", disabled=True)
         self._progress = skin.html()
-        self._bar = ipw.HBox([self._run, self._stop, self._progress])
+        self._bar = ipw.HBox([self._run, self._stop, self._progress], layout=skin.wide)
         self._state = skin.html("<p class='wb-soft'>Choose on the left, then Run: folds, figures and what was tried "
                                 "before on the same label come here.</p>")  # fmt: skip
-        self._shown, self._earlier, self._python = skin.box(), skin.html(), skin.html()
+        self._shown, self._earlier, self._python = skin.box(), skin.html(), skin.html(_python(self.code()))
         self._summary, self._folds, self._account = skin.html(), skin.html(), skin.html()
         self._figures = {name: ipw.Output(layout=skin.wide) for name in ("folds", "account", "importance")}
         self._run.on_click(lambda button: self.run())

@@ -139,6 +139,8 @@ class Fields:
         What they are set to at first; valid ones.
     changed : callable
         Called without arguments after each change.
+    hints : mapping of str to str, optional
+        By parameter, what stands in its control while it is empty.
 
     Attributes
     ----------
@@ -149,12 +151,18 @@ class Fields:
     """
 
     def __init__(
-        self, skin: Skin, owner: str, schema: tuple[Param, ...], values: Mapping, changed: Callable[[], object]
+        self,
+        skin: Skin,
+        owner: str,
+        schema: tuple[Param, ...],
+        values: Mapping,
+        changed: Callable[[], object],
+        hints: Mapping[str, str] | None = None,
     ):
         self.owner, self.schema, self.changed = owner, {p.name: p for p in schema}, changed
         self.values, self.refused = {p.name: values.get(p.name, p.default) for p in schema}, {}
         self.controls, self.said = {}, {}
-        self.skin = skin
+        self.skin, self.hints = skin, hints or {}
         for param in schema:
             self.controls[param.name] = control = self._control(param)
             control.observe(lambda change, param=param: self._take(param, change["new"]), names="value")
@@ -170,7 +178,7 @@ class Fields:
             )
         if param.kind is bool:
             return self.skin.make(ipw.Checkbox, value=value, indent=True, **common)
-        hint = "None" if param.optional else ""
+        hint = self.hints.get(param.name, "None" if param.optional else "")
         return self.skin.make(ipw.Text, value=shown(value), continuous_update=False, placeholder=hint, **common)
 
     def _take(self, param: Param, found: object) -> None:

@@ -40,10 +40,16 @@ class Section:
     def __init__(self, skin: Skin, name: str, heading: str, changed: Callable[[Section], object]):
         self.skin, self.name = skin, name
         self._changed, self._silent = changed, False
-        self.words, self.heading = heading, skin.html()
-        self.trouble = None
-        self.box = skin.box()
+        self.words, self.heading, self.trouble = heading, None, None
         self.form: Fields | None = None
+        self._box: ipw.VBox | None = None
+
+    @property
+    def box(self) -> ipw.VBox:
+        """What is shown; made when it is asked for, so that it is sent to the browser once and whole."""
+        if self._box is None:
+            self._box = self.skin.box([self.heading, *self.controls()])
+        return self._box
 
     def fire(self, *ignored) -> None:
         """Tell of a change, unless it is this section that is setting its controls."""
@@ -52,13 +58,15 @@ class Section:
 
     def complain(self, error: Exception | None) -> None:
         """Show the controls, and below them an error, or none."""
+        if self._box is None:
+            return
         shown = [self.heading, *self.controls()]
         if error is not None:
             self.trouble = self.trouble or self.skin.html()
             self.trouble.value = complaint(*in_a_line(error))
             shown.append(self.trouble)
-        if tuple(shown) != self.box.children:
-            self.box.children = tuple(shown)
+        if tuple(shown) != self._box.children:
+            self._box.children = tuple(shown)
 
     def show(self, choice: Choice) -> None:
         """Set the controls to what is chosen."""
@@ -69,12 +77,14 @@ class Section:
             self._silent = False
         self.complain(None)
 
-    def fields(self, old: Fields | None, owner: str, schema: tuple[Param, ...], values: dict) -> Fields:
-        """New controls for parameters, in place of old ones."""
+    def fields(self, old: Fields | None, owner: str, schema: tuple[Param, ...], values: dict, hints=None) -> Fields:
+        """New controls for parameters, in place of old ones; `hints` stand in those that are empty."""
         if old is not None:
             old.close()
-        self.heading.value = f"<h3>{self.words}</h3>{meanings(schema)}"
-        return Fields(self.skin, owner, schema, values, self.fire)
+        said = f"<h3>{self.words}</h3>{meanings(schema)}"
+        self.heading = self.heading or self.skin.html(said)
+        self.heading.value = said
+        return Fields(self.skin, owner, schema, values, self.fire, hints or {})
 
     @property
     def refused(self) -> dict[str, str]:
@@ -165,10 +175,9 @@ class Data(Section):
         return {**self.form.values, "symbols": list(self.symbols.value) or None}
 
     def _show(self, choice):
-        self.form = self.fields(self.form, "data", DATES, {"start": choice.start, "end": choice.end})
-        if len(self.panel.time):
-            for name, at in (("start", 0), ("end", -1)):
-                self.form.controls[name].placeholder = f"{self.panel.time[at]:%Y-%m-%d}"
+        ends = {"start": 0, "end": -1} if len(self.panel.time) else {}
+        hints = {name: f"{self.panel.time[at]:%Y-%m-%d}" for name, at in ends.items()}
+        self.form = self.fields(self.form, "data", DATES, {"start": choice.start, "end": choice.end}, hints)
         self.symbols.value = choice.symbols or ()
 
     def controls(self):
@@ -193,7 +202,7 @@ class Features(Section):
                                 tooltip="against the other symbols of its row")  # fmt: skip
         add = skin.button("Add", "adds a feature", icon="plus")
         remove = skin.button("Remove", "takes the marked feature out", icon="minus")
-        self.buttons = ipw.HBox((add, remove))
+        self.buttons = ipw.HBox((add, remove), layout=skin.wide)
         self.list.observe(self._mark, names="index")
         self.kind.observe(self._turn, names="value")
         self.output.observe(self._edit, names="value")
