@@ -55,6 +55,7 @@ def lab(folder: Path, cells: list[str], *, name: str = "study", options: Sequenc
         "--IdentityProvider.token=",
         f"--ServerApp.root_dir={root}",
         "--allow-root",
+        *options,
     ]
     log = folder / "lab.log"
     with log.open("w") as file:

@@ -109,8 +109,8 @@ def test_a_study_is_chosen_run_watched_stopped_run_again_and_compared(notebook):
     run.click()
     view.get_by_text("Done: 5 folds").wait_for(timeout=60_000)
     assert view.get_by_text(re.compile(r"Tried on this label: [23] trials")).is_visible()
-    assert view.get_by_role("cell", name="random_forest(n_estimators=10)").is_visible()
-    assert view.get_by_role("cell", name="ridge(alpha=2.0)").is_visible()
+    assert view.get_by_role("cell", name="random_forest(n_estimators=10)").last.is_visible()
+    assert view.get_by_role("cell", name="ridge(alpha=2.0)").last.is_visible()
 
 
 LOOK = """() => {

@@ -249,22 +249,23 @@ class Chooser(ipw.VBox):
         self._earlier.value = _trials(job.ledger, job.outcome.label)
 
     def _ended(self, job: Job) -> None:
-        self._stop.disabled, self._run.disabled = True, bool(self._troubled)
-        self._progress.value = ""
-        found = job.outcome
-        kept = 0 if found.folds is None else len(found.folds)
-        if job.error is None:
-            computed = found.study.walk.computed
-            self._state.value = _said(f"Done: {found.planned} folds, of which {computed} were computed now; the others "
-                                      "stood in the ledger.")  # fmt: skip
-        elif isinstance(job.error, Cancelled):
-            self._state.value = _said(f"Stopped. {kept} of {found.planned} folds of the model are in the ledger; Run "
-                                      "goes on from there.")  # fmt: skip
-        else:
-            self._state.value = complaint(*in_a_line(job.error))
+        found, error = job.outcome, job.error
         self._arrived(job)
         if found.label is not None:
             self._compare(job)
+        kept = 0 if found.folds is None else len(found.folds)
+        if error is None:
+            computed = found.study.walk.computed
+            said = _said(f"Done: {found.planned} folds; {computed} computed now, {found.planned - computed} stood in "
+                         "the ledger.")  # fmt: skip
+        elif isinstance(error, Cancelled):
+            of = f" of {found.planned} folds" if found.planned else " folds"
+            said = _said(f"Stopped. {kept}{of} of the model are in the ledger; Run goes on from there.")
+        else:
+            said = complaint(*in_a_line(error))
+        self._progress.value = ""
+        self._stop.disabled, self._run.disabled = True, bool(self._troubled)
+        self._state.value = said  # last: who waits for it finds all else there
 
     # ------------------------------------------------------------------ without a browser
 
