@@ -231,8 +231,11 @@ def test_features_are_added_taken_out_and_never_none(made):
 
 def test_code_names_the_panel_and_the_ledger(made, ledger):
     assert f"ledger={str(ledger.path)!r}" in made.code()
-    assert "bars = prices\n" in made.code("prices")
-    assert "wb.load('us-tech')" in chooser("us-tech").code()
+    assert ".compute(prices)" in made.code("prices")
+    made.spec = {**made.spec, "data": {"start": "2001"}}
+    assert "bars = prices['2001':]\n" in made.code("prices")
+    assert "chosen = bars['2001':]\n" in made.code("bars")
+    assert "bars = wb.load('us-tech')\n" in chooser("us-tech").code()
 
 
 def test_what_is_no_panel_is_refused():

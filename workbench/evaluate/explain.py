@@ -17,11 +17,12 @@ import pandas as pd
 
 from .. import compute
 from ..errors import ParameterError, UnknownNameError
+from ..kernels import checkpoint
 from ..ledger import Cell, Ledger
 from ..models import ModelSpec, models
 from ..registry import Param
 from .cells import How, named
-from .fit import fitted, scored, stoppable, takes
+from .fit import fitted, scored, takes
 from .layout import Layout
 from .metrics import MEASURES
 from .table import Table, taken
@@ -229,7 +230,7 @@ class _Asked:
 def _answer(ask: Callable, estimator, table: Table, train: np.ndarray, test: np.ndarray, fold: int, args: tuple, check):
     """Fit one fold and ask: the answer, and the seconds that it took; `check` as in `fit_fold`."""
     begun = time.perf_counter()
-    with stoppable(check):
+    with checkpoint(check):
         answer = ask(fitted(estimator, table, train), table, test, fold, *args)
     return answer, time.perf_counter() - begun
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 
@@ -15,7 +13,6 @@ from ..kernels import checkpoint
 from .table import Table, runs, taken
 
 MOST_CLASSES = 100
-LIBRARIES = {"sklearn", "statsmodels", "linearmodels"}  # whose long fits have no hook to stop them by
 
 
 def takes(estimator, name: str) -> bool:
@@ -75,53 +72,11 @@ def fit_fold(
     `check` is called within long work, and stops it by raising.
     """
     begun = time.perf_counter()
-    with stoppable(check):
+    with checkpoint(check):
         result = scored(fitted(estimator, table, train), table, test)
     if hasattr(estimator, "converged_"):
         result["converged"] = np.atleast_1d(estimator.converged_)
     return result, time.perf_counter() - begun
-
-
-@contextmanager
-def stoppable(check: Callable[[], None] | None) -> Iterator[None]:
-    """A `checkpoint` whose `check` is called at calls of functions of `LIBRARIES` too: between trees, or steps.
-
-    Raised from there an error is one of the called function, before its first line. It is never raised where a
-    module is being imported, which could not be imported again, nor on the way into a generator, whose ends would
-    not be tied up. Where the thread is profiled already, that goes before.
-    """
-    if check is None or sys.getprofile() is not None:
-        with checkpoint(check):
-            yield
-        return
-
-    def look(frame, event, arg):
-        if event != "call" or frame.f_globals.get("__name__", "").partition(".")[0] not in LIBRARIES:
-            return
-        if not frame.f_code.co_flags & _SUSPENDS:
-            try:
-                check()
-            except BaseException:
-                if not _importing(frame):
-                    raise
-
-    sys.setprofile(look)
-    try:
-        with checkpoint(check):
-            yield
-    finally:
-        sys.setprofile(None)
-
-
-_SUSPENDS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-
-
-def _importing(frame) -> bool:
-    while frame is not None:
-        if frame.f_globals.get("__name__", "").startswith("importlib."):
-            return True
-        frame = frame.f_back
-    return False
 
 
 def _check_classes(y: np.ndarray) -> None:
@@ -185,4 +140,4 @@ def moments(table: Table, sets: list[np.ndarray]) -> list:
     ]
 
 
-__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "stoppable", "takes"]
+__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "takes"]

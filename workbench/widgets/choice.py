@@ -185,25 +185,28 @@ class Choice:
         str
             It leaves ``study``, ``result`` and ``importance`` behind.
         """
-        bars = panel
+        source = panel
         if self.start or self.end:
-            bars = f"{panel}[{_said(self.start)}:{_said(self.end)}]"
+            source = f"{panel}[{_said(self.start)}:{_said(self.end)}]"
         if self.symbols is not None:
-            bars += f".select(symbols={list(self.symbols)!r})"
+            source += f".select(symbols={list(self.symbols)!r})"
+        # the panel's own name stays what it is, so that the code can be run twice
+        bars = source if source.isidentifier() else "chosen" if panel == "bars" else "bars"
+        assigned = "" if bars == source else f"{bars} = {source}\n"
         name, params = self.label
         beside = f", ledger={ledger!r}" if ledger else ""
         recipe = "".join(f"    wb.{pick.expression!r},\n" for pick in self.features)
         splits = f"wb.{self.splits!r}"
         return (
             "import workbench as wb\n\n"
-            f"bars = {bars}\n"
-            f"features = wb.Recipe([\n{recipe}]).compute(bars)\n"
-            f"label = wb.labels.{name}(bars{_keywords(params)})\n"
+            f"{assigned}"
+            f"features = wb.Recipe([\n{recipe}]).compute({bars})\n"
+            f"label = wb.labels.{name}({bars}{_keywords(params)})\n"
             f"spec = wb.{self.spec!r}\n"
             f"splits = {splits}\n"
             f"study = wb.study(spec, features, label, splits=splits{beside})\n"
             f"weights = wb.weights_from_scores(study.walk.path(1){_keywords(self.portfolio)})\n"
-            f"result = wb.backtest(weights, bars{_keywords(self.costs)}, trials=study.walk.trials)\n"
+            f"result = wb.backtest(weights, {bars}{_keywords(self.costs)}, trials=study.walk.trials)\n"
             "importance = study.importance()\n"
         )
 

@@ -246,7 +246,7 @@ class Chooser(ipw.VBox):
             self._compare(job)
 
     def _compare(self, job: Job) -> None:
-        self._earlier.value = _trials(job.ledger, job.outcome.label)
+        self._earlier.value = _trials(job)
 
     def _ended(self, job: Job) -> None:
         found, error = job.outcome, job.error
@@ -302,7 +302,7 @@ class Chooser(ipw.VBox):
             if found.importance is not None:
                 drops = found.importance[["drop", "error"]]
                 parts += ["<h4>Importance of the features</h4>", table(drops, index=True, bar="drop")]
-            parts += [_trials(self._job.ledger, found.label)]
+            parts += [_trials(self._job)]
         parts += [_python(self.code())]
         return in_style("".join(parts), CSS)
 
@@ -348,15 +348,19 @@ def _folds(job: Job) -> str:
     return head + table(last, index=True, bar="rank_ic" if "rank_ic" in last else None)
 
 
-def _trials(ledger: Ledger, label: str) -> str:
+def _trials(job: Job) -> str:
     """What was tried before on the same label, and how many trials that makes."""
+    ledger, label = job.ledger, job.outcome.label
     found = trials(ledger, label)
     if found.empty:
         return "<h4>Tried on this label: nothing before</h4>"
     count = ledger.trials(label)
-    order = ["model", "rank_ic", "folds", "splits", "ic", "hit_rate", "accuracy", "when", "baseline"]
-    shown = found[order].head(MOST_TRIALS)
-    shown = shown.assign(baseline=["yes" if b else "" for b in shown["baseline"]]).dropna(axis=1, how="all")
+    marks = found["baseline"].map({True: " (baseline)", False: ""})
+    # the ledger knows features by their fingerprint
+    prints = ["these" if print_ == job.outcome.features else print_[:6] for print_ in found["features"]]
+    shown = found.assign(model=found["model"] + marks, features=prints)
+    order = ["model", "rank_ic", "hit_rate", "accuracy", "features", "splits", "folds", "when"]
+    shown = shown[order].head(MOST_TRIALS).dropna(axis=1, how="all")
     more = f", the last {MOST_TRIALS} of {len(found)} rows" if len(found) > MOST_TRIALS else ""
     one = "1 trial" if count == 1 else f"{count} trials"
     note = "means over finished folds; the more trials, the better the best of them looks by chance"

@@ -49,7 +49,7 @@ class Skin:
         self.wide = ipw.Layout(width="100%", margin="0")
         self.narrow = ipw.Layout(width="auto", min_width="84px", flex="0 0 auto")
         self.list = ipw.Layout(width="auto", height="92px")
-        label = {"description_width": "112px"}
+        label = {"description_width": "128px"}
         self.styles = {
             ipw.Text: ipw.widgets.widget_string.TextStyle(**label),
             ipw.Dropdown: ipw.widgets.widget_description.DescriptionStyle(**label),

@@ -51,8 +51,8 @@ class Outcome:
 
     Attributes
     ----------
-    label : str or None
-        Fingerprint of the label, by which the ledger finds what was tried on it.
+    label, features : str or None
+        Fingerprints; by that of the label the ledger finds what was tried on it.
     folds : DataFrame or None
         One row a finished fold of the model: its test, the samples, the measures, the seconds.
     planned : int
@@ -64,6 +64,7 @@ class Outcome:
     """
 
     label: str | None = None
+    features: str | None = None
     folds: pd.DataFrame | None = None
     planned: int = 0
     study: Study | None = None
@@ -167,7 +168,8 @@ class _Folds:
                 row = {"fold": task.fold.number, "test_start": first, "test_end": last, **counts, **measures}
                 rows.append(row | {"seconds": self.cells[key].seconds})
         table = pd.DataFrame(rows).set_index("fold") if rows else None
-        return replace(found, label=self.layout.label.fingerprint, folds=table, planned=len(self.tasks))
+        prints = {"label": self.layout.label.fingerprint, "features": self.layout.features.fingerprint}
+        return replace(found, folds=table, planned=len(self.tasks), **prints)
 
 
 class Job:

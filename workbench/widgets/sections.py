@@ -48,6 +48,7 @@ class Section:
     def box(self) -> ipw.VBox:
         """What is shown; made when it is asked for, so that it is sent to the browser once and whole."""
         if self._box is None:
+            self.heading = self.heading or self.skin.html(f"<h3>{self.words}</h3>")
             self._box = self.skin.box([self.heading, *self.controls()])
         return self._box
 

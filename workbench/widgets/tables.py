@@ -117,7 +117,7 @@ def table(frame: pd.DataFrame, *, caption: str = "", index: bool = False, bar: s
         cells = []
         for name, value in zip(frame.columns, values, strict=True):
             drawn = _drawn(value, scale) if name == bar else ""
-            said = number(value)
+            said = f"{value:.2f}" if name == "seconds" else number(value)
             kind = _text(numeric[name]) if len(said) <= LONG else " class='text long'"
             cells.append(f"<td{kind}>{drawn}{html.escape(said)}</td>")
         body.append(f"<tr>{''.join(cells)}</tr>")
