@@ -42,7 +42,7 @@ STREET = {
     "backtest": BACKTEST,
     "report": REPORT | {"install", "ledger", "files"},
     "study": REPORT | {"report", "ledger", "compute"},
-    "widgets": REPORT | {"report", "study", "sources", "compute", "profiling"},
+    "widgets": REPORT | {"report", "study", "sources", "ledger", "compute", "profiling"},
     "store": PANEL,
     "ledger": {"errors"},
     "compute": {"errors", "hooks"},

@@ -22,6 +22,7 @@ _HOMES = {
     "WalkForward": "evaluate",
     "WorkbenchError": "errors",
     "backtest": "backtest",
+    "chooser": "widgets",
     "compare": "evaluate",
     "feature": "features",
     "field": "features",
@@ -45,6 +46,7 @@ _MODULES = {
     "models": "models",
     "profiling": "profiling",
     "sources": "sources",
+    "widgets": "widgets",
 }
 
 __all__ = sorted([*_HOMES, *_MODULES])

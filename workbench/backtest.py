@@ -44,6 +44,12 @@ PARAMS = (
     Param("trials", None, low=0, kind=int, optional=True, doc="settings tried to find this one"),
 )
 
+WEIGHTING = (
+    Param("how", "rank", choices=("rank", "zscore", "sign"), doc="what of a score its weight follows"),
+    Param("gross", 1.0, low=1e-6, high=1e6, doc="sum of the absolute weights"),
+    Param("long_only", False, doc="whether the short side is dropped"),
+)
+
 DAY = 86_400e9  # nanoseconds
 ENOUGH = 20  # rows; with fewer, of less than a year, nothing is said of a year
 # rows in a year: what is found between the first two is the third
@@ -473,11 +479,7 @@ def weights_from_scores(scores: Panel, *, how: str = "rank", gross: float = 1.0,
     """
     chosen = check_params(
         "weights_from_scores",
-        (
-            Param("how", "rank", choices=("rank", "zscore", "sign")),
-            Param("gross", 1.0, low=1e-6, high=1e6),
-            Param("long_only", False),
-        ),
+        WEIGHTING,
         {"how": how, "gross": gross, "long_only": long_only},
     )
     if not isinstance(scores, Panel):

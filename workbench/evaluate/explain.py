@@ -17,6 +17,7 @@ import pandas as pd
 
 from .. import compute
 from ..errors import ParameterError, UnknownNameError
+from ..kernels import checkpoint
 from ..ledger import Cell, Ledger
 from ..models import ModelSpec, models
 from ..registry import Param
@@ -225,10 +226,11 @@ class _Asked:
 # ------------------------------------------------------------------------------------------------ cells of answers
 
 
-def _answer(ask: Callable, estimator, table: Table, train: np.ndarray, test: np.ndarray, fold: int, args: tuple):
-    """Fit one fold and ask: the answer, and the seconds that it took."""
+def _answer(ask: Callable, estimator, table: Table, train: np.ndarray, test: np.ndarray, fold: int, args: tuple, check):
+    """Fit one fold and ask: the answer, and the seconds that it took; `check` as in `fit_fold`."""
     begun = time.perf_counter()
-    answer = ask(fitted(estimator, table, train), table, test, fold, *args)
+    with checkpoint(check):
+        answer = ask(fitted(estimator, table, train), table, test, fold, *args)
     return answer, time.perf_counter() - begun
 
 
@@ -238,6 +240,7 @@ def _probed(kind: str, ask: Callable, args: tuple, spec: ModelSpec, layout: Layo
     names = {f"{kind} of {named(task, layout)}": key for key, task in cells.items()}
     lacking = set(ledger.missing(cells))
     how = run.how or models[spec.name].how
+    check = None if run.cancel is None or how == "processes" else run.cancel.check
 
     def done(name: str, result: tuple[dict, float]) -> None:
         key = names[name]
@@ -260,7 +263,7 @@ def _probed(kind: str, ask: Callable, args: tuple, spec: ModelSpec, layout: Layo
             if key in lacking:
                 fold = cells[key].fold
                 at = [layout.runs(spec, fold, part) for part in ("train", "test")]
-                tasks.append((name, _answer, ask, spec.build(), table, *at, fold.number, args))
+                tasks.append((name, _answer, ask, spec.build(), table, *at, fold.number, args, check))
         compute.run(tasks, how=how, workers=run.workers, progress=run.progress, cancel=run.cancel, done=done)
     there = ledger.get_many(cells)
     return [there[key] for key in cells]

@@ -12,7 +12,7 @@ dropped is decided once for all, in `_folded`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from itertools import combinations, pairwise
@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import DataError, ParameterError
+from ..errors import DataError, ParameterError, UnknownNameError
 from ..labels import label_planes
 from ..panel import Panel
 from ..registry import Param, check_params
@@ -66,18 +66,39 @@ class Splits:
     """What all splitters share: rows are cut into groups, and each fold tests some of them.
 
     A splitter is a frozen dataclass of JSON's types, which declares its parameters and says what its folds are.
+
+    Attributes
+    ----------
+    schema : tuple of Param
+        What it takes, with ranges.
     """
 
-    _params: ClassVar[tuple[Param, ...]]
+    schema: ClassVar[tuple[Param, ...]]
     embargo: int
 
     def __post_init__(self):
-        for name, value in check_params(type(self).__name__, self._params, asdict(self)).items():
+        for name, value in check_params(type(self).__name__, self.schema, asdict(self)).items():
             object.__setattr__(self, name, value)
 
     def to_dict(self) -> dict:
         """What it is, in JSON's terms: part of the key of everything that was evaluated on it."""
         return {"kind": type(self).__name__, **asdict(self)}
+
+    @staticmethod
+    def from_dict(content: Mapping) -> Splits:
+        """The splitter that `to_dict` wrote.
+
+        Raises
+        ------
+        UnknownNameError, ParameterError
+            No such kind, or as at its construction.
+        """
+        kinds = {kind.__name__: kind for kind in Splits.__subclasses__()}
+        given = dict(content)
+        kind = given.pop("kind", None)
+        if kind not in kinds:
+            raise UnknownNameError.of("splitter", kind, kinds)
+        return kinds[kind](**check_params(kind, kinds[kind].schema, given))
 
     def group_rows(self, rows: int) -> list[tuple[int, int]]:
         """The stretches of rows that are tested as one: the first row of each, and the row after its last.
@@ -251,13 +272,13 @@ class WalkForward(Splits):
     min_train: int | None = None
     embargo: int = 0
 
-    _params = (
-        Param("folds", 5, low=1),
-        Param("window", "expanding", choices=("expanding", "rolling")),
-        Param("train", None, **_COUNT),
-        Param("test", None, **_COUNT),
-        Param("min_train", None, **_COUNT),
-        Param("embargo", 0, low=0),
+    schema = (
+        Param("folds", 5, low=1, doc="Tests, count."),
+        Param("window", "expanding", choices=("expanding", "rolling"), doc="Of the rows trained on."),
+        Param("train", None, **_COUNT, doc="Rows of a rolling window; None: all before the first test."),
+        Param("test", None, **_COUNT, doc="Rows of each test; None: equal parts."),
+        Param("min_train", None, **_COUNT, doc="Fewest rows before the first test."),
+        Param("embargo", 0, low=0, doc="Rows to keep clear beyond what is derived."),
     )
 
     def __post_init__(self):
@@ -344,7 +365,10 @@ class PurgedKFold(Splits):
     folds: int = 5
     embargo: int = 0
 
-    _params = (Param("folds", 5, low=2), Param("embargo", 0, low=0))
+    schema = (
+        Param("folds", 5, low=2, doc="Stretches, each tested once, count."),
+        Param("embargo", 0, low=0, doc="Rows to keep clear beyond what is derived."),
+    )
 
     def group_rows(self, rows: int) -> list[tuple[int, int]]:
         """The test rows of each fold: the first, and the row after the last."""
@@ -395,7 +419,11 @@ class CombinatorialPurged(Splits):
     tests: int = 2
     embargo: int = 0
 
-    _params = (Param("groups", 6, low=2), Param("tests", 2, low=1), Param("embargo", 0, low=0))
+    schema = (
+        Param("groups", 6, low=2, doc="Stretches, count."),
+        Param("tests", 2, low=1, doc="Stretches that each fold tests, count."),
+        Param("embargo", 0, low=0, doc="Rows to keep clear beyond what is derived."),
+    )
 
     def __post_init__(self):
         super().__post_init__()

@@ -5,13 +5,21 @@ from __future__ import annotations
 import joblib
 import numpy as np
 from scipy.special import expit, softmax
+from sklearn._loss.loss import HalfBinomialLoss, HalfMultinomialLoss, HalfSquaredError
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from ..errors import DataError
+from ..kernels import poll
 
 
 class LastValue(RegressorMixin, BaseEstimator):
@@ -50,8 +58,28 @@ class LastValue(RegressorMixin, BaseEstimator):
         return tags
 
 
+class _Polling:
+    """A tree that looks before it grows whether it should: so a forest can be stopped between its trees."""
+
+    def _fit(self, *args, **kwargs):
+        poll()
+        return super()._fit(*args, **kwargs)
+
+
+class Tree(_Polling, DecisionTreeRegressor):
+    """scikit-learn's regression tree, which polls."""
+
+
+class ClassifierTree(_Polling, DecisionTreeClassifier):
+    """scikit-learn's classification tree, which polls."""
+
+
 class Forest(RandomForestRegressor):
     """scikit-learn's random forest, with predictions that do not depend on the number of workers."""
+
+    def _validate_estimator(self):
+        super()._validate_estimator()
+        self.estimator_ = Tree()
 
     def predict(self, X):
         """As RandomForestRegressor.predict: ndarray of shape (n_samples,)."""
@@ -82,14 +110,55 @@ class _TwoClasses:
 class ForestClassifier(_TwoClasses, RandomForestClassifier):
     """scikit-learn's random forest, with probabilities that do not depend on the number of workers."""
 
+    def _validate_estimator(self):
+        super()._validate_estimator()
+        self.estimator_ = ClassifierTree()
+
     def predict_proba(self, X):
         """As RandomForestClassifier.predict_proba: ndarray of shape (n_samples, n_classes)."""
         with joblib.parallel_config(n_jobs=1):  # as in Forest.predict
             return super().predict_proba(X)
 
 
+class _PollingLoss:
+    """A loss that looks before each tree whether it should grow: so a boosting can be stopped between its trees."""
+
+    def gradient(self, *args, **kwargs):
+        poll()
+        return super().gradient(*args, **kwargs)
+
+    def gradient_hessian(self, *args, **kwargs):
+        poll()
+        return super().gradient_hessian(*args, **kwargs)
+
+
+class _Squares(_PollingLoss, HalfSquaredError):
+    pass
+
+
+class _Binomial(_PollingLoss, HalfBinomialLoss):
+    pass
+
+
+class _Multinomial(_PollingLoss, HalfMultinomialLoss):
+    pass
+
+
+class Boosting(HistGradientBoostingRegressor):
+    """scikit-learn's gradient boosting on histograms, by squares; it can be stopped between its trees."""
+
+    def _get_loss(self, sample_weight):
+        return _Squares(sample_weight=sample_weight)
+
+
 class BoostingClassifier(_TwoClasses, HistGradientBoostingClassifier):
-    """scikit-learn's gradient boosting on histograms."""
+    """scikit-learn's gradient boosting on histograms; it can be stopped between its trees."""
+
+    def _get_loss(self, sample_weight):
+        trees = self.n_trees_per_iteration_
+        if trees == 1:
+            return _Binomial(sample_weight=sample_weight)
+        return _Multinomial(sample_weight=sample_weight, n_classes=trees)
 
 
 class Standardised(RegressorMixin, BaseEstimator):

@@ -17,6 +17,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..errors import DataError, ParameterError, WorkbenchError
+from ..kernels import poll
 from ._estimators import checked_weight
 from ._regression import interval_table
 from .nonlinear import Curve
@@ -50,6 +51,7 @@ class _Problem:
         return curve_values(self.curve, self.x, parameters)
 
     def residual(self, parameters: np.ndarray) -> np.ndarray:
+        poll()
         found = self.root * (self.value(parameters) - self.y)
         return np.where(np.abs(found) < _FAR, found, _FAR)  # a NaN is not below
 

@@ -71,9 +71,9 @@ def gradient_boosting(params, seed):
 
     Source: Friedman, 2001, Greedy Function Approximation; Ke et al., 2017, LightGBM (histograms).
     """
-    from sklearn.ensemble import HistGradientBoostingRegressor
+    from ._estimators import Boosting
 
-    return HistGradientBoostingRegressor(**params, early_stopping=False, random_state=seed)
+    return Boosting(**params, early_stopping=False, random_state=seed)
 
 
 @model("gradient_boosting_classifier", task="classification", cost="medium", params=_BOOSTING)

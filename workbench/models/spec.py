@@ -21,7 +21,7 @@ from ..registry import Param, Registry, check_params
 TASKS = ("regression", "classification")
 COSTS = ("low", "medium", "high")
 HOWS = ("threads", "processes")
-_SEED = Param("seed", 0, low=0, high=2**32 - 1, doc="Of every random draw that the model makes.")
+SEED = Param("seed", 0, low=0, high=2**32 - 1, doc="Of every random draw that the model makes.")
 _SOURCE = re.compile(r"Source:.*?\b(1[6-9]|20)\d\d\b", re.DOTALL)
 _RESERVED = {"name", "params", "seed"}
 
@@ -254,7 +254,7 @@ class ModelSpec:
         items = tuple((k, v + 0.0 if isinstance(v, float) else v) for k, v in checked.items())
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "_items", items)
-        object.__setattr__(self, "seed", _SEED.check(seed, name))
+        object.__setattr__(self, "seed", SEED.check(seed, name))
 
     @property
     def params(self) -> Mapping[str, object]:

@@ -1,6 +1,8 @@
 """Figures: tables in, plotly figures out; one file a subject."""
 
+from .chart import chart, path
 from .core import (
+    BARS,
     CANDLES,
     DOTS,
     POINTS,
@@ -22,12 +24,14 @@ from .splits import splits
 from .training import loss_curve
 
 __all__ = [
+    "BARS",
     "CANDLES",
     "DOTS",
     "POINTS",
     "TearSheet",
     "bars",
     "candles",
+    "chart",
     "coefficients",
     "dependence",
     "distribution",
@@ -40,6 +44,7 @@ __all__ = [
     "lines",
     "loss_curve",
     "parallel",
+    "path",
     "splits",
     "surface",
     "tear_sheet",

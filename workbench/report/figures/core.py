@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 POINTS = 5_000
 CANDLES = 1_500
 DOTS = 200  # numbers of a box that are drawn one by one
+BARS = ("open", "high", "low", "close", "volume")
 
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
@@ -140,10 +141,10 @@ def _safe(text: object) -> str:
     return str(text).replace("&", "&amp;").replace("<", "&lt;")
 
 
-def _scatter(name: object, x: np.ndarray, y: np.ndarray, hover: str, **style):
+def _scatter(name: object, x: np.ndarray, y: np.ndarray, hover: str, points: int = POINTS, **style):
     from plotly.graph_objects import Scatter
 
-    rows = thin(y)
+    rows = thin(y, points)
     return Scatter(
         x=x[rows],
         y=y[rows].astype(np.float32),
@@ -329,7 +330,7 @@ def folds(frame: pd.DataFrame, metric: str = "ic", *, title: str | None = None) 
 
 def _bars(data: object, symbol: str | None) -> tuple[pd.DataFrame, str | None]:
     """Open, high, low, close and, where known, volume of one symbol."""
-    need = ["open", "high", "low", "close"]
+    need = list(BARS[:4])
     if hasattr(data, "symbols") and hasattr(data, "plane"):
         if symbol is None and len(data.symbols) != 1:
             raise ParameterError(
@@ -340,11 +341,11 @@ def _bars(data: object, symbol: str | None) -> tuple[pd.DataFrame, str | None]:
         if symbol not in data.symbols:
             raise UnknownNameError.of("symbol", symbol, data.symbols)
         column = list(data.symbols).index(symbol)
-        held = [f for f in (*need, "volume") if f in data.fields]
+        held = [f for f in BARS if f in data.fields]
         frame = pd.DataFrame({f: np.asarray(data.plane(f))[:, column] for f in held}, index=data.time)
     elif isinstance(data, pd.DataFrame):
         frame = data.rename(columns=lambda c: str(c).lower())
-        frame = frame[[f for f in (*need, "volume") if f in frame.columns]]
+        frame = frame[[f for f in BARS if f in frame.columns]]
     else:
         raise DataError(f"candles: found {type(data).__name__}, expected a Panel or a DataFrame")
     lacking = [f for f in need if f not in frame.columns]
@@ -517,7 +518,7 @@ class TearSheet:
         display(self.figure)
 
 
-def tear_sheet(result: object, *, title: str = "Backtest") -> TearSheet:
+def tear_sheet(result: object, *, title: str = "Backtest", points: int = POINTS) -> TearSheet:
     """A backtest's numbers in one table and its course in one figure.
 
     Parameters
@@ -525,6 +526,8 @@ def tear_sheet(result: object, *, title: str = "Backtest") -> TearSheet:
     result : Result
         What ``backtest(weights, prices)`` gave: ``.equity``, ``.drawdown`` and, if known, ``.exposure``.
     title : str, default "Backtest"
+    points : int, default 5000
+        To which a line is thinned; fewer where the figure is sent often.
 
     Returns
     -------
@@ -548,7 +551,8 @@ def tear_sheet(result: object, *, title: str = "Backtest") -> TearSheet:
         share = name != "equity"
         style = {"line": {"width": 1}, "fill": "tozeroy"} if share else {"line": {"width": 1.6}}
         hover = ".1%" if share else ",.5~g"
-        figure.add_trace(_scatter(name, x, series.to_numpy(), hover, yaxis=f"y{i + 1 if i else ''}", **style))
+        yaxis = f"y{i + 1 if i else ''}"
+        figure.add_trace(_scatter(name, x, series.to_numpy(), hover, points, yaxis=yaxis, **style))
         if share:
             figure.update_layout({f"yaxis{i + 1}": {"tickformat": "~%", "nticks": 4}})
     return TearSheet(result, _finish(figure, title, 180 + 110 * len(parts)))
