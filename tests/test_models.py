@@ -24,7 +24,7 @@ from workbench.registry import Param
 
 NAMES = ["zero", "last_value", "ridge", "random_forest", "random_forest_classifier", "gradient_boosting"]
 NAMES += ["gradient_boosting_classifier", "mlp", "lstm", "tcn", "arima", "mean", "ols", "lasso", "elastic_net"]
-NAMES += ["logistic", "nonlinear", "splines", "fama_macbeth"]
+NAMES += ["prior", "logistic", "nonlinear", "splines", "fama_macbeth"]
 
 # Small enough for a hundred fits, strong enough for scikit-learn's check that R2 > 0.5 on its toy regression.
 QUICK = {

@@ -67,6 +67,9 @@ class _Face(ModuleType):
             value = getattr(value, name)
         super().__setattr__(name, value)
 
+    def __reduce__(self):
+        return importlib.import_module, (self.__name__,)  # so that a function of a notebook that uses it can travel
+
 
 sys.modules[__name__].__class__ = _Face
 

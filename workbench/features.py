@@ -99,6 +99,11 @@ class Expression:
         return max((part.lookback for part in self.parts), default=0)
 
     @property
+    def memory(self) -> int:
+        """Rows before its own that move it by more than a hundredth; at least its look-back (`Indicator.memory`)."""
+        return max((part.memory for part in self.parts), default=0)
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """The fields of a panel that it reads, sorted."""
         return tuple(sorted({name for part in self.parts for name in part.fields}))
@@ -192,6 +197,10 @@ class _Call(Expression):
     @property
     def lookback(self) -> int:
         return super().lookback + self.entry.lookback(**self.params)
+
+    @property
+    def memory(self) -> int:
+        return super().memory + self.entry.memory(**self.params)
 
     @property
     def cross_section(self) -> bool:
@@ -454,6 +463,11 @@ class Recipe(Mapping[str, Expression]):
         return max(f.lookback for f in self.values())
 
     @property
+    def memory(self) -> int:
+        """Rows before its own that move a row of features by more than a hundredth: the panel's `lookback`."""
+        return max(f.memory for f in self.values())
+
+    @property
     def cross_section(self) -> bool:
         """Whether a value depends on other symbols of its row."""
         return any(f.cross_section for f in self.values())
@@ -575,7 +589,7 @@ class _Computation:
 
     def panel(self) -> Panel:
         self.block.flags.writeable = False
-        return self.source.like(self.block, list(self.recipe), self.source.lookback + self.recipe.lookback)
+        return self.source.like(self.block, list(self.recipe), self.source.lookback + self.recipe.memory)
 
 
 def _distinct(features: list[Expression]) -> set[Expression]:

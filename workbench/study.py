@@ -13,7 +13,7 @@ from .evaluate import explain
 from .evaluate.cells import How, title
 from .evaluate.layout import Layout
 from .evaluate.splits import Splits
-from .evaluate.walk import BASELINES, Walk, as_ledger, checked_spec, comparison, walks_of
+from .evaluate.walk import Walk, as_ledger, baseline_specs, checked_spec, comparison, walks_of
 from .ledger import Ledger
 from .models import ModelSpec
 from .panel import Panel
@@ -31,9 +31,9 @@ class Study:
         Of each baseline, on the same folds.
     """
 
-    def __init__(self, spec: ModelSpec, layout: Layout, ledger: Ledger, run: How, baselines: Sequence[str]):
+    def __init__(self, spec: ModelSpec, layout: Layout, ledger: Ledger, run: How, baselines: Sequence[str] | None):
         self.spec, self._layout, self._ledger, self._run = spec, layout, ledger, run
-        specs = list(dict.fromkeys([spec, *map(ModelSpec, baselines)]))
+        specs = list(dict.fromkeys([spec, *baseline_specs(baselines, [spec])]))
         walks = walks_of(specs, layout, ledger, run)
         self.walk: Walk = walks[0]
         self.baselines: dict[str, Walk] = {walk.spec.name: walk for walk in walks[1:]}
@@ -139,7 +139,7 @@ def study(
     features: Panel,
     label: Panel,
     *,
-    baselines: Sequence[str] = BASELINES,
+    baselines: Sequence[str] | None = None,
     splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
@@ -166,5 +166,4 @@ def study(
         As in `walk_forward`.
     """
     layout = Layout(features, label, splits, weights)
-    baselines = [baselines] if isinstance(baselines, str) else list(baselines)
     return Study(checked_spec(spec), layout, as_ledger(ledger), How(how, workers, progress, cancel), baselines)

@@ -133,26 +133,32 @@ def coefficients(spec: ModelSpec, layout: Layout, ledger: Ledger, run: How) -> p
         The model has no coefficients.
     """
     cells = _probed("coefficients", _coefficients, (), spec, layout, ledger, run)
-    found = [cell.arrays["coefficient"] for cell in cells]
-    if not len(found[0]):
+    if not len(cells[0].arrays["coefficient"]):
         raise ParameterError(
             f"{spec.name} has no coefficients", hint="importance() and dependence() say what any model has learned"
         )
-    names = list(layout.features.fields)
-    if len(found[0]) > len(names):  # one set a class
-        classes = cells[-1].arrays["classes"]
-        names = [f"{name} [{of:g}]" for of in classes for name in names]
-    table = pd.DataFrame(
-        {f"fold {i}": values for i, values in enumerate(found, start=1)}, pd.Index(names, name="feature")
-    )
+    named = [pd.DataFrame(_by_name(cell, list(layout.features.fields))) for cell in cells]
+    # by name: a fold may lack a class that others have
+    table = pd.concat({f"fold {i}": found["coefficient"] for i, found in enumerate(named, start=1)}, axis=1)
+    table = table.rename_axis("feature")
     ends = table.min(axis=1), table.max(axis=1)
     table.insert(0, "mean", table.mean(axis=1))
-    last = cells[-1].arrays
+    last = named[-1].reindex(table.index)
     for at, (name, values) in enumerate(
         zip(("least", "largest", "low", "high"), (*ends, last["low"], last["high"]), strict=True)
     ):
         table.insert(1 + at, name, values)
     return table
+
+
+def _by_name(cell: Cell, names: list[str]) -> dict[str, pd.Series]:
+    """The coefficients of a fold and the ends of their intervals, by feature; one set a class where there are more."""
+    size, classes = len(cell.arrays["coefficient"]), cell.arrays["classes"]
+    if size > len(names):
+        names = [f"{name} [{of:g}]" for of in classes for name in names]
+    elif len(classes):  # of two classes: the log-odds of the second
+        names = [f"{name} [{classes[-1]:g}]" for name in names]
+    return {part: pd.Series(cell.arrays[part], names) for part in ("coefficient", "low", "high")}
 
 
 # --------------------------------------------------------------------------------------------------- what is asked
@@ -179,7 +185,7 @@ def _dependent(estimator, table: Table, test: np.ndarray, fold: int, number: int
         flat = np.concatenate([np.arange(a, b) for a, b in test])[np.linspace(0, size - 1, MOST).astype(int)]
         test = np.stack([flat, flat + 1], axis=1)
     asked = _Asked(estimator, table, test)
-    return {"mean": np.array([asked.scores(number, np.full(len(asked.X), value)).mean() for value in grid])}
+    return {"mean": np.array([asked.scores_at(number, value).mean() for value in grid])}
 
 
 def _coefficients(estimator, table: Table, test: np.ndarray, fold: int) -> dict:
@@ -213,6 +219,13 @@ class _Asked:
             return scored(self.estimator, self.table, self.test, self.X)["score"]
         finally:
             self._set(feature, before)
+
+    def scores_at(self, feature: int, value: float) -> np.ndarray:
+        """Scores with the feature at one value, on every row that the model looks back at too."""
+        self.X[:, feature] = value
+        if self.looks_back:
+            self.table.X[:, feature] = value
+        return scored(self.estimator, self.table, self.test, self.X)["score"]
 
     def _set(self, feature: int, values: np.ndarray) -> None:
         self.X[:, feature] = values

@@ -27,11 +27,12 @@ def is_classifier(estimator) -> bool:
 def fitted(estimator, table: Table, train: np.ndarray):
     """The estimator, fitted on the samples in the runs `train`."""
     X, y = taken(table.X, train), taken(table.y, train)
+    weight = taken(table.weight, train) if len(table.weight) else None
     if is_classifier(estimator):
-        _check_classes(y)
+        _check_classes(y if weight is None else y[weight > 0])
     given = {}
-    if len(table.weight) and takes(estimator, "sample_weight"):
-        given["sample_weight"] = taken(table.weight, train)
+    if weight is not None and takes(estimator, "sample_weight"):
+        given["sample_weight"] = weight
     if takes(estimator, "context"):
         given["context"] = table.context(train, trained=True)
     return estimator.fit(X, y, **given)

@@ -17,7 +17,7 @@ from ..panel import Panel
 from .metrics import CLASS_MEASURES
 from .splits import Fold, Splits, WalkForward, label_planes
 from .table import LentTable, Table, locked, runs, taken
-from .version import digest
+from .version import content, digest
 
 WEIGHT = "weight"
 
@@ -96,6 +96,13 @@ class Layout:
                 f"is infinite ({int(infinite.sum())} such values)",
                 hint="look for a division by zero or the logarithm of one; missing is NaN",
             )
+        for name, plane in zip(self.features.fields, self.features.values, strict=True):
+            known = plane[~np.isnan(plane)]
+            if len(known) > 1 and (known == known[0]).all():
+                raise DataError(
+                    f"feature {name} is {known[0]:.6g} in all {len(known)} samples: nothing can be learned from it",
+                    hint="leave it out, or look for what made it constant",
+                )
 
     def _weights(self) -> np.ndarray:
         if self.weights is None:
@@ -118,8 +125,15 @@ class Layout:
             (not np.isnan(taken(self.table.y, test)).all(), "label to test on"),
         ):
             if not found:
+                rows = fold.in_test if what != "sample to train on" else fold.train.any(axis=1)
+                gone = [
+                    name
+                    for name, plane in zip(self.features.fields, self.features.values, strict=True)
+                    if np.isnan(plane[rows]).all()
+                ]
+                missing = f" (always missing there: {', '.join(gone)})" if gone else ""
                 raise DataError(
-                    f"{self._fold_name(fold, of)} has no {what} where all features are there",
+                    f"{self._fold_name(fold, of)} has no {what} where all features are there{missing}",
                     hint="features that look back far leave none at the start: take fewer folds, a larger "
                     "min_train, or features that look back less",
                 )
@@ -135,8 +149,8 @@ class Layout:
     # ------------------------------------------------------------------ folds
 
     def lookback(self, spec: ModelSpec) -> int:
-        """Rows that a prediction of `spec` looks back: those of the features, and the model's own."""
-        return self.features.lookback + spec.lookback
+        """Rows that a prediction of `spec` or its label looks back: those of the features, and the model's own."""
+        return max(self.features.lookback + spec.lookback, self.label.lookback)
 
     def folds(self, spec: ModelSpec) -> list[Fold]:
         """The folds that `spec` is tried on."""
@@ -196,7 +210,12 @@ class Layout:
 
     def key(self, spec: ModelSpec, fold: Fold, code: str) -> str:
         """What identifies a cell: spec, data, split, fold and version of the code."""
-        return digest([spec.key, self.asked(spec, fold), code])
+        return digest([spec.key, self.asked(spec, fold), code, self._splitter])
+
+    @cached_property
+    def _splitter(self) -> str:
+        """Hash of the code of the splitter: one of a notebook may be defined anew under its name."""
+        return content(type(self.splits))
 
     def trial(self, spec: ModelSpec) -> str:
         """What identifies a trial: the same for all folds of a spec, features and splits; empty for a baseline."""

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from .. import compute
-from ..errors import DataError, ParameterError, UnknownNameError
+from ..errors import DataError, ParameterError, TaskError, UnknownNameError, WorkbenchError
 from ..ledger import Ledger
 from ..models import ModelSpec, models
 from ..panel import Panel
@@ -32,12 +32,12 @@ from .cells import How, Task, compute_cells, title
 from .layout import Layout
 from .metrics import CLASS_MEASURES, MEASURES
 from .splits import Splits
-from .walk import BASELINES, as_ledger, cells_of, checked_spec, read_walk
+from .walk import as_ledger, baseline_specs, cells_of, checked_spec, read_walk
 
 BATCH = 8  # settings that a sampler is asked for before it is told what the last ones were worth
 COPIES = 3  # of its training samples that a fit may hold at once: scaled, in another layout or precision
 LOSSES = {"log_loss"}  # measures of which less is better
-COLUMNS = {"model", *MEASURES, *CLASS_MEASURES, "worst_fold", "best_fold", "samples", "seconds", "baseline"}
+COLUMNS = {"model", *MEASURES, *CLASS_MEASURES, "worst_fold", "best_fold", "samples", "seconds", "error", "baseline"}
 SAMPLERS = ("grid", "random", "tpe", "qmc")
 _SIZE = re.compile(r"\s*(\d+\.?\d*)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
 
@@ -58,7 +58,8 @@ class Sweep:
         The parameters that were varied.
     table : DataFrame
         One row a setting, best first, then the baselines: `varied`, the measures over all tests together,
-        ``worst_fold`` and ``best_fold`` of `measure`, the seconds of its fits, and whether it is a baseline.
+        ``worst_fold`` and ``best_fold`` of `measure`, the seconds of its fits, and whether it is a baseline. A
+        setting that failed has no measures, and says why in the column ``error``; it is tried again by the next call.
     trials : int
         How many distinct settings the ledger has seen tried on this label, in this sweep and before: the more, the
         better the best of them looks by chance.
@@ -118,7 +119,7 @@ def sweep(
     settings: int | None = None,
     measure: str = "rank_ic",
     seed: int = 0,
-    baselines: Sequence[str] = BASELINES,
+    baselines: Sequence[str] | None = None,
     splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
@@ -149,7 +150,8 @@ def sweep(
         classifier also accuracy and log_loss.
     seed : int, default 0
         Of the sampler.
-    baselines : sequence of str, default ("zero", "last_value")
+    baselines : sequence of str, optional
+        Default: "zero" and "last_value"; for a classifier "prior" too.
     memory : int or str, optional
         Bytes, or as in "2 GB" (10**9 each) or "2 GiB" (2**30 each), that the samples and the fits beside each
         other may take: so many of them run at once as fit, each counted as three copies of its training samples.
@@ -165,7 +167,7 @@ def sweep(
         A parameter that the model does not have, a value outside its range, an empty space, a sampler that can't
         draw from the space, or a memory budget that not even one fit keeps.
     TaskError, DataError
-        As in `walk_forward`.
+        As in `walk_forward`; a failure of some settings is told in the table.
     Cancelled
         What was finished is in the ledger, and the same call goes on from there.
     """
@@ -177,7 +179,7 @@ def sweep(
         )
     space = {name: _values(spec, name, values) for name, values in _checked_space(spec, space).items()}
     layout, ledger = Layout(features, label, splits, weights), as_ledger(ledger)
-    beside = [ModelSpec(name) for name in ([baselines] if isinstance(baselines, str) else baselines)]
+    beside = baseline_specs(baselines, [spec])
     proposer = _proposer(spec, space, sampler, settings, seed, measure)
     total = (proposer.count + len(beside)) * len(layout.folds(spec))
     workers = _within(memory, layout, spec, workers)
@@ -185,11 +187,15 @@ def sweep(
     with compute.reporter(progress, total) as report, layout.lent() if away else nullcontext():
         done = _Done(layout, ledger, How(how, workers, None, cancel), report)
         done.compute(beside)
+        for error in done.failed.values():
+            raise error
         tried: dict[ModelSpec, None] = {}
         for proposed in proposer.batches():
             done.compute(proposed)
-            proposer.tell([done.row(s)[measure] for s in proposed])
+            proposer.tell([done.row(s).get(measure, math.nan) for s in proposed])
             tried |= dict.fromkeys(proposed)
+    if all(s in done.failed for s in tried):
+        raise done.failed[next(iter(tried))]
     table = _table([done.row(s) for s in tried], [done.row(s) for s in dict.fromkeys(beside)], tuple(space), measure)
     trials = ledger.trials(label.fingerprint)
     return Sweep(spec, label.fields[0], measure, tuple(space), table, trials, len(done.computed))
@@ -398,23 +404,50 @@ class _Done:
         self.cells: dict[ModelSpec, dict[str, Task]] = {}
         self.rows: dict[ModelSpec, dict] = {}
         self.computed: set[str] = set()
+        self.failed: dict[ModelSpec, WorkbenchError] = {}
 
     def compute(self, specs: list[ModelSpec]) -> None:
         """Let the ledger have all cells of `specs`."""
-        new = [spec for spec in dict.fromkeys(specs) if spec not in self.cells]
-        mine = {spec: cells_of(spec, self.layout) for spec in new}
+        new = [spec for spec in dict.fromkeys(specs) if spec not in self.cells and spec not in self.failed]
+        mine = {spec: cells for spec in new if (cells := self._cells_of(spec)) is not None}
         tasks = {key: task for cells in mine.values() for key, task in cells.items()}
         lacking = dict.fromkeys(self.ledger.missing(tasks))
-        again = sum(len(self.layout.folds(spec)) for spec in specs) - len(tasks)
-        for _ in range(len(tasks) - len(lacking) + again):
+        folds = len(self.layout.folds(specs[0]))
+        for _ in range(folds * len(specs) - len(lacking)):
             self.report("in the ledger")
-        run = self.run._replace(progress=lambda done, total, name: self.report(name))
-        compute_cells({key: tasks[key] for key in lacking}, self.layout, self.ledger, run)
         self.cells |= mine
-        self.computed |= lacking.keys()
+        try:
+            self._compute({key: tasks[key] for key in lacking})
+        except TaskError:
+            self._one_by_one(mine)
+        self.computed |= lacking.keys() - set(self.ledger.missing(lacking))
+
+    def _cells_of(self, spec: ModelSpec) -> dict[str, Task] | None:
+        try:
+            return cells_of(spec, self.layout)
+        except ParameterError as error:  # parameters that are each in their range, and not all together
+            self.failed[spec] = error
+            return None
+
+    def _compute(self, tasks: dict[str, Task]) -> None:
+        run = self.run._replace(progress=lambda done, total, name: self.report(name))
+        compute_cells(tasks, self.layout, self.ledger, run)
+
+    def _one_by_one(self, mine: dict[ModelSpec, dict[str, Task]]) -> None:
+        """The settings each by itself, so that one that fails takes no other with it."""
+        for spec, cells in mine.items():
+            try:
+                self._compute({key: cells[key] for key in self.ledger.missing(cells)})
+            except TaskError as error:
+                self.failed[spec] = error
+                for _ in self.ledger.missing(cells):
+                    self.report("failed")
 
     def row(self, spec: ModelSpec) -> dict:
         """A setting and its measures; its scores are let go of, so that a thousand settings fit into memory."""
+        if spec in self.failed:
+            nothing = pd.DataFrame({"seconds": pd.Series(dtype=float)})
+            return {"spec": spec, "folds": nothing, "samples": 0, "error": str(self.failed[spec])}
         if spec not in self.rows:
             walk = read_walk(spec, self.layout, self.ledger, list(self.cells[spec]), 0, self.computed)
             self.rows[spec] = {"spec": spec, "folds": walk.folds, **walk.overall.to_dict()}
@@ -427,7 +460,7 @@ def _table(tried: list[dict], beside: list[dict], varied: tuple[str, ...], measu
     for name in varied:  # as objects: a column of ints stays one, beside the baselines that have none
         values = [row["spec"].params[name] for row in tried] + [None] * len(beside)
         columns[name] = pd.Series(values, dtype=object)
-    known = {name: None for row in tried + beside for name in row if name not in ("spec", "folds", "samples")}
+    known = {name: None for row in tried + beside for name in row if name not in ("spec", "folds", "samples", "error")}
     for name in known:
         columns[name] = [row.get(name, math.nan) for row in tried + beside]
     by_fold = [row["folds"].get(measure, pd.Series(dtype=float)) for row in tried + beside]
@@ -436,6 +469,8 @@ def _table(tried: list[dict], beside: list[dict], varied: tuple[str, ...], measu
         columns[name] = [getattr(values, end)() for values in by_fold]
     columns["samples"] = [int(row["samples"]) for row in tried + beside]
     columns["seconds"] = [row["folds"]["seconds"].sum() for row in tried + beside]
+    if any("error" in row for row in tried):
+        columns["error"] = [row.get("error") for row in tried + beside]
     columns["baseline"] = [False] * len(tried) + [True] * len(beside)
     order = {"by": ["baseline", measure], "ascending": [True, measure in LOSSES], "na_position": "last"}
     return pd.DataFrame(columns).sort_values(**order, kind="stable").reset_index(drop=True)

@@ -60,6 +60,11 @@ def code_version(spec: ModelSpec, estimator) -> str:
     return digest([package_version(), by(models[spec.name].factory), by(estimator)])
 
 
+def content(thing) -> str:
+    """Hash of what a thing is: a class by its code, or by its name and version where it is installed."""
+    return _Content()(thing)
+
+
 class _Content:
     """Calls give the hash of a thing's content; one instance hashes what is shared or cyclic once."""
 

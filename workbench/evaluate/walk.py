@@ -33,6 +33,7 @@ from .splits import Splits
 from .version import code_version
 
 BASELINES = ("zero", "last_value")
+CLASS_BASELINES = ("prior",)  # beside those, where a model classifies: they know no accuracy
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -161,7 +162,7 @@ def compare(
     features: Panel,
     label: Panel,
     *,
-    baselines: Sequence[str] = BASELINES,
+    baselines: Sequence[str] | None = None,
     splits: Splits | None = None,
     weights: Panel | None = None,
     ledger: Ledger | str | os.PathLike | None = None,
@@ -177,8 +178,8 @@ def compare(
     specs : iterable of ModelSpec
     features, label, splits, weights, ledger, how, workers, progress, cancel
         As in `walk_forward`; the folds of all models are run as one set of tasks.
-    baselines : sequence of str, default ("zero", "last_value")
-        Models that stand at the end of the table.
+    baselines : sequence of str, optional
+        Models that stand at the end of the table. Default: "zero" and "last_value"; "prior" too beside a classifier.
 
     Returns
     -------
@@ -192,11 +193,18 @@ def compare(
         As in `walk_forward`.
     """
     specs = [checked_spec(spec) for spec in ([specs] if isinstance(specs, ModelSpec) else specs)]
-    baselines = [baselines] if isinstance(baselines, str) else list(baselines)
-    chosen = list(dict.fromkeys([*specs, *map(ModelSpec, baselines)]))
+    chosen = list(dict.fromkeys([*specs, *baseline_specs(baselines, specs)]))
     layout = Layout(features, label, splits, weights)
     walks = walks_of(chosen, layout, as_ledger(ledger), How(how, workers, progress, cancel))
     return comparison(walks)
+
+
+def baseline_specs(baselines: Sequence[str] | None, specs: Iterable[ModelSpec]) -> list[ModelSpec]:
+    """The specs of the named baselines; without names, of those that the models among `specs` have to beat."""
+    if baselines is None:
+        classify = any(models[spec.name].task == "classification" for spec in specs)
+        baselines = (*BASELINES, *(CLASS_BASELINES if classify else ()))
+    return [ModelSpec(name) for name in ([baselines] if isinstance(baselines, str) else baselines)]
 
 
 def comparison(walks: Iterable[Walk]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,8 @@ class Indicator:
         self.range = declared["range"]
         self.source, self.convention = declared["source"], declared["convention"]
         self.cross_section = declared["cross_section"]
-        self._lookback, self._rule = declared["lookback"], declared["rule"]
+        self._lookback, self._memory = declared["lookback"], declared["memory"] or declared["lookback"]
+        self._rule = declared["rule"]
         self._tuple = declared["outputs"]
         self.outputs: tuple[str, ...] = self._tuple._fields if self._tuple else (self.name,)
         arguments = list(inspect.signature(sentence).parameters.values())[1:]
@@ -129,6 +131,13 @@ class Indicator:
     def lookback(self, **params) -> int:
         """Rows of NaN at the head of the output."""
         return int(self._lookback(**self.check(params)))
+
+    def memory(self, **params) -> int:
+        """Rows after which a value has less than a hundredth of its weight left; `FOREVER` for one that only adds up.
+
+        The look-back, where a window forgets what has left it; more for a recurrence.
+        """
+        return int(self._memory(**self.check(params)))
 
     def __call__(self, *inputs, out=None, **params):
         inputs, params = self._bind(inputs, params)
@@ -212,12 +221,21 @@ def _with(sentence: Callable, params: dict) -> Callable:
     return lambda k, *rows: sentence(k, *rows, **params)
 
 
+FOREVER = 1 << 40  # rows: more than any panel has
+
+
+def decay(kept: float) -> int:
+    """Rows after which an average that keeps the share `kept` of itself a row has forgotten all but a hundredth."""
+    return math.ceil(math.log(0.01) / math.log(kept)) if kept > 0 else 1
+
+
 def indicator(
     *,
     lookback: Callable[..., int],
     range: tuple[float | None, float | None],
     source: str,
     convention: str,
+    memory: Callable[..., int] | None = None,
     outputs: type | None = None,
     low: dict | None = None,
     rule: tuple[str, Callable[..., bool]] | None = None,
@@ -235,6 +253,9 @@ def indicator(
         Author and year.
     convention : str
         Seed, ddof, tie rule: whatever the references disagree on, and whom it follows.
+    memory : callable, optional
+        From the parameters to the rows after which a value has less than a hundredth of its weight left: of a
+        recurrence (`decay`), or `FOREVER`. Default: `lookback`. Splits derive their embargo from it.
     outputs : NamedTuple class, optional
         Where there are several.
     low : dict, optional
@@ -249,6 +270,7 @@ def indicator(
         entry = Indicator(
             sentence,
             lookback=lookback,
+            memory=memory,
             range=range,
             source=source,
             convention=convention,

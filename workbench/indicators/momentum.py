@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .core import indicator
+from .core import decay, indicator
 
 
 class Stoch(NamedTuple):
@@ -14,6 +14,7 @@ class Stoch(NamedTuple):
 
 @indicator(
     lookback=lambda window: window,
+    memory=lambda window: window + decay(1 - 1 / window),
     range=(0, 100),
     source="Wilder (1978)",
     convention="TA-Lib: seeded by the mean of the first window moves; 0 where nothing moved; a NaN is skipped",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .core import indicator
+from .core import decay, indicator
 
 
 class Macd(NamedTuple):
@@ -31,6 +31,7 @@ def sma(kernels, close, window=30):
 
 @indicator(
     lookback=lambda window: window - 1,
+    memory=lambda window: window + decay(1 - 2 / (window + 1)),
     range=(None, None),
     source="Holt (1957)",
     convention="TA-Lib: alpha = 2 / (window + 1), seeded by the mean of the first window values; a NaN is skipped",
@@ -53,6 +54,7 @@ def wma(kernels, close, window=30):
 
 @indicator(
     lookback=lambda fast, slow, signal: slow + signal - 2,
+    memory=lambda fast, slow, signal: slow + signal + decay(1 - 2 / (slow + 1)) + decay(1 - 2 / (signal + 1)),
     range=(None, None),
     source="Appel (1979)",
     convention="TA-Lib: all three start where the signal does; the seeds of both means end on the same row",
@@ -66,6 +68,7 @@ def macd(kernels, close, fast=12, slow=26, signal=9):
 
 @indicator(
     lookback=lambda window: 2 * window - 1,
+    memory=lambda window: 2 * window + 2 * decay(1 - 1 / window),
     range=(0, 100),
     source="Wilder (1978)",
     convention="TA-Lib: sums of the first window - 1 moves, then Wilder's decay; held where there is no range",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .core import indicator
+from .core import decay, indicator
 
 
 class Bbands(NamedTuple):
@@ -15,6 +15,7 @@ class Bbands(NamedTuple):
 
 @indicator(
     lookback=lambda window: window,
+    memory=lambda window: window + decay(1 - 1 / window),
     range=(0, None),
     source="Wilder (1978)",
     convention="TA-Lib: seeded by the mean of the first window true ranges; a row with a NaN is skipped",

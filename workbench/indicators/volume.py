@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from .core import indicator
+from .core import FOREVER, indicator
 
 
 @indicator(
     lookback=lambda: 0,
+    memory=lambda: FOREVER,
     range=(None, None),
     source="Granville (1963)",
     convention="TA-Lib: starts with the first volume; a row with a NaN is skipped",

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn._loss.loss import HalfBinomialLoss, HalfMultinomialLoss, HalfSquaredError
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
+from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -103,7 +104,9 @@ class _TwoClasses:
     def fit(self, X, y, sample_weight=None):
         """As scikit-learn's; DataError where `y` holds one class only."""
         super().fit(X, y, sample_weight=sample_weight)
-        check_classes(self.classes_)
+        check_classes(
+            self.classes_ if sample_weight is None else np.unique(np.asarray(y)[np.asarray(sample_weight) > 0])
+        )
         return self
 
 
@@ -149,6 +152,10 @@ class Boosting(HistGradientBoostingRegressor):
 
     def _get_loss(self, sample_weight):
         return _Squares(sample_weight=sample_weight)
+
+
+class Prior(_TwoClasses, DummyClassifier):
+    """scikit-learn's classifier that gives each class its share in training."""
 
 
 class BoostingClassifier(_TwoClasses, HistGradientBoostingClassifier):

@@ -51,3 +51,17 @@ def last_value(params, seed):
     from ._estimators import LastValue
 
     return LastValue(**params)
+
+
+@model("prior", params=(), task="classification", baseline=True)
+def prior(params, seed):
+    """The shares of the classes in training, for every sample: what a classifier has to beat.
+
+    Its accuracy is that of always saying the most frequent class, its log loss the entropy of the classes where their
+    shares stay what they were. It reads no feature, and is constant within a fold.
+
+    Source: Brier, 1950, Verification of Forecasts Expressed in Terms of Probability (climatology).
+    """
+    from ._estimators import Prior
+
+    return Prior()

@@ -15,7 +15,7 @@ from ..errors import Cancelled, WorkbenchError
 from ..evaluate.cells import How
 from ..evaluate.layout import Layout
 from ..evaluate.metrics import CLASS_MEASURES, MEASURES
-from ..evaluate.walk import BASELINES, cells_of
+from ..evaluate.walk import cells_of
 from ..kernels import checkpoint
 from ..ledger import Cell, Ledger
 from ..panel import Panel
@@ -112,7 +112,7 @@ def compute(
     steps.begin(found)
     run = How(None, None, lambda done, total, name: steps(done, total), cancel)
     try:
-        study = Study(choice.spec, layout, ledger, run, BASELINES)
+        study = Study(choice.spec, layout, ledger, run, None)
     except WorkbenchError:
         told(Progress("folds that were finished"), folds.added(found))
         raise
