@@ -121,7 +121,7 @@ LOOK = """() => {
     const svg = box.querySelector("svg.main-svg"), size = svg ? svg.getBoundingClientRect() : null;
     if (!box.classList.contains("js-plotly-plot")) wrong.push(`figure ${name(box)} is not drawn`);
     else if (!size || size.width < 200 || size.height < 100) wrong.push(`figure ${name(box)} is flat`);
-    else if (!box.querySelector(".mlayer path, .mlayer image"))
+    else if (!box.querySelector(".mlayer path, .mlayer image, .gl-canvas-context"))
       wrong.push(`figure ${name(box)} is blank`);
     else if (box.scrollWidth > box.clientWidth + 1) wrong.push(`figure ${name(box)} is clipped`);
   }

@@ -40,6 +40,6 @@ def loss_curve(estimator: object, *, title: str = "Loss by epoch", log: bool = F
     figure = lines(frame, title=title, y="mean squared error (standardised)", log=log)
     best = getattr(estimator, "best_epoch_", None)
     if best is not None:
-        mark = {"text": f"kept: epoch {best}", "showarrow": False, "yanchor": "bottom"}
+        mark = {"text": f"kept: epoch {best}", "showarrow": False, "xanchor": "left", "yanchor": "top"}
         figure.add_vline(x=best, line={"width": 1.2, "dash": "dash"}, annotation=mark, annotation_position="top")
     return figure
