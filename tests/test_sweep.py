@@ -154,7 +154,8 @@ def test_a_loss_is_minimised(study, registry):
     assert tried["log_loss"].is_monotonic_increasing
     assert (tried["worst_fold"] >= tried["log_loss"]).all()
     assert (tried["best_fold"] <= tried["log_loss"]).all()
-    assert found.table["log_loss"][3:].isna().all()  # baselines give no chances
+    assert found.table["log_loss"][3:].isna().tolist() == [False, True, True]  # zero and last_value give no chances
+    assert found.table["model"][3] == "prior"
     with pytest.raises(ParameterError, match="measure='log_loss' is not a choice"):
         sweep(RIDGE, ALPHAS, **study, measure="log_loss")
     with pytest.raises(ParameterError, match="measure='rankic' is not a choice.*\n.*did you mean 'rank_ic'"):
@@ -271,11 +272,25 @@ def test_a_sweep_that_is_cancelled_keeps_what_is_done_and_goes_on(study, tmp_pat
     assert plain(found) == plain(sweep(FOREST, space, **study | {"ledger": tmp_path / "other.sqlite"}))
 
 
-def test_a_setting_that_fails_is_named_and_the_others_are_kept(study, registry):
-    spec = ModelSpec("mortal", {"limit": 999})
+def test_a_setting_that_fails_says_so_in_its_row_and_takes_no_other_with_it(study, registry):
+    spec, seen = ModelSpec("mortal", {"limit": 999}), []
+    ask = {**study, "how": "processes", "workers": 2, "baselines": ()}
+    found = sweep(spec, {"limit": [1, 999]}, **ask, progress=lambda done, total, name: seen.append((done, total)))
+    assert [s.params["limit"] for s in found.specs] == [999, 1]
+    assert "a worker process died" in found.table["error"][1]
+    assert found.table["error"].isna().tolist() == [True, False]
+    assert math.isnan(found.table["rank_ic"][1])
+    assert not math.isnan(found.table["rank_ic"][0])
+    assert seen[-1] == (8, 8)
     with pytest.raises(TaskError, match=r"a worker process died; unfinished: .*mortal\(limit=1\)"):
-        sweep(spec, {"limit": [999, 1]}, **study, how="processes", workers=2, baselines=())
-    assert sweep(spec, {"limit": [999]}, **study, how="processes", workers=2, baselines=()).computed < 4
+        sweep(spec, {"limit": [1]}, **ask)
+
+
+def test_parameters_that_contradict_each_other_are_told_in_their_row(study):
+    found = sweep(ModelSpec("ridge"), {"alpha": [1.0]}, **study)
+    assert "error" not in found.table
+    drawn = sweep(ModelSpec("arima"), {"P": [0, 1], "p": [1]}, **study, how="serial", baselines=())
+    assert drawn.table["error"].notna().tolist() == [False, True]
 
 
 def test_a_memory_budget_bounds_how_many_run_at_once(study, registry):

@@ -140,7 +140,7 @@ def test_a_classifier_is_scored_by_its_expected_label_and_its_chances(study, reg
     assert walk.overall["log_loss"] == pytest.approx(metrics.log_loss(label, chance))
     assert walk.overall["accuracy"] == pytest.approx(metrics.accuracy_score(label, np.sign(chance[:, 1] - 0.5)))
     table = compare(what["spec"], **study | {"label": what["label"]})
-    assert table["accuracy"].isna().tolist() == [False, True, True]
+    assert table["accuracy"].isna().tolist() == [False, True, True, False]
 
 
 # ---------------------------------------------------------------------- what a model may know
@@ -353,13 +353,16 @@ def test_an_unknown_way_to_run_is_named_for_every_model(study):
     assert len(study["ledger"]) == 0
 
 
-def test_constant_features_and_more_features_than_samples_are_walked(study):
+def test_a_constant_feature_is_named_and_more_features_than_samples_are_walked(study):
     features = study["features"]
     values = np.concatenate([features.values, np.full((1, *features.shape[1:]), 0.1)])
     constant = Panel(values, features.time, features.symbols, [*features.fields, "constant"])
-    with_it = walk_forward(RIDGE, **study | {"features": constant}).scores.plane("score")
-    without = walk_forward(RIDGE, **study).scores.plane("score")
-    np.testing.assert_allclose(with_it, without, rtol=1e-9)
+    with pytest.raises(DataError, match=r"feature constant is 0\.1 in all 800 samples"):
+        walk_forward(RIDGE, **study | {"features": constant})
+    ended = features.values.copy()
+    ended[2, 120:] = np.nan
+    with pytest.raises(DataError, match=r"no sample to score where .*\(always missing there: f2\)"):
+        walk_forward(RIDGE, **study | {"features": features.like(ended, features.fields)})
     wide = np.random.default_rng(6).standard_normal((400, *features.shape[1:]))
     many = Panel(wide, features.time, features.symbols, [f"w{i}" for i in range(400)])
     walk = walk_forward(RIDGE, **study | {"features": many, "splits": WalkForward(folds=1, test=100)})

@@ -78,8 +78,8 @@ def hit_rate(score, label) -> float:
     Returns
     -------
     float
-        In [0, 1]; NaN without a sample, and for classes counted from 0 to 2 or more, which have no sign. A score of
-        0 takes no side and a label of 0 rewards none: both are left out, so that a coin comes to 0.5.
+        In [0, 1]; NaN without a sample. A score of 0 takes no side and a label of 0 rewards none: both are
+        left out, so that a coin comes to 0.5.
 
     Raises
     ------
@@ -106,8 +106,8 @@ def r2_oos(score, label, benchmark: float = 0.0) -> float:
     Returns
     -------
     float
-        At most 1; below 0 where the benchmark is better; NaN without a sample, where the benchmark never errs, or
-        where a benchmark of 0 is the lowest of several classes and no forecast.
+        At most 1; below 0 where the benchmark is better; NaN without a sample, or where the benchmark never
+        errs.
 
     Raises
     ------
@@ -173,9 +173,16 @@ def measured(score, label) -> dict[str, float]:
     Parameters
     ----------
     score, label : array_like of shape (T, N), or (T,) for one symbol
+
+    Returns
+    -------
+    dict
+        ``hit_rate`` and ``r2`` are NaN for classes counted from 0 to 2 or more: these have no sign, and 0 is the
+        lowest of them and no forecast.
     """
     score, label = _pair(score, label)
-    return {name: measure(score, label) for name, measure in MEASURES.items()}
+    values = {name: measure(score, label) for name, measure in MEASURES.items()}
+    return values | (dict.fromkeys(("hit_rate", "r2"), float("nan")) if _is_unsigned(label) else {})
 
 
 def _pair(score, label) -> tuple[np.ndarray, np.ndarray]:
@@ -205,21 +212,17 @@ def _rank_ic(score: np.ndarray, label: np.ndarray) -> float:
 
 
 def _is_unsigned(label: np.ndarray) -> bool:
-    """Whether labels are classes counted from 0, more than two: a sign and a distance to 0 mean nothing there."""
+    """Whether labels are classes counted from 0, more than two."""
     known = label[~np.isnan(label)]
     return bool(len(known) and known.min() >= 0 and known.max() >= 2 and (known == np.round(known)).all())
 
 
 def _hit_rate(score: np.ndarray, label: np.ndarray) -> float:
-    if _is_unsigned(label):
-        return float("nan")
     sided = ~np.isnan(score) & (score != 0) & (label != 0)
     return float(np.mean(np.sign(score[sided]) == np.sign(label[sided]))) if sided.any() else float("nan")
 
 
 def _r2_oos(score: np.ndarray, label: np.ndarray, benchmark: float = 0.0) -> float:
-    if benchmark == 0 and _is_unsigned(label):
-        return float("nan")
     total = np.nansum((label - benchmark) ** 2)
     return float(1 - np.nansum((label - score) ** 2) / total) if total > 0 else float("nan")
 

@@ -412,8 +412,7 @@ class _Done:
         mine = {spec: cells for spec in new if (cells := self._cells_of(spec)) is not None}
         tasks = {key: task for cells in mine.values() for key, task in cells.items()}
         lacking = dict.fromkeys(self.ledger.missing(tasks))
-        folds = len(self.layout.folds(specs[0]))
-        for _ in range(folds * len(specs) - len(lacking)):
+        for _ in range(sum(len(self.layout.folds(spec)) for spec in specs) - len(lacking)):
             self.report("in the ledger")
         self.cells |= mine
         try:
