@@ -32,6 +32,7 @@ CSS = """
   color: var(--wb-ink); background: var(--jp-layout-color2, rgba(128, 128, 128, .13)); }
 .wb-chooser .wb-bar { display: inline-block; height: 9px; background: #2585c7; vertical-align: baseline; }
 .wb-chooser .wb-bar.low { background: #dd6a17; }
+.wb-chooser img { display: block; max-width: 100%; height: auto; }
 .wb-chooser summary { cursor: pointer; }
 .wb-chooser details.wb-soft { margin: 0 0 2px; }
 .wb-chooser ul { margin: 2px 0; padding-left: 16px; }
