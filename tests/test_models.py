@@ -400,7 +400,7 @@ EXPECTED_FAILURES = {
         "check_sample_weight_equivalence_on_sparse_data": "a bootstrap draws samples, whatever their weight",
         "check_array_api_input": "the logarithm of a probability of 0 warns",
     },
-    "HistGradientBoostingRegressor": {"check_sample_weight_equivalence_on_dense_data": COUNTED},
+    "Boosting": {"check_sample_weight_equivalence_on_dense_data": COUNTED},
     "BoostingClassifier": {"check_sample_weight_equivalence_on_dense_data": COUNTED},
     "PerceptronRegressor": {"check_sample_weight_equivalence_on_dense_data": BATCHES},
     "RecurrentRegressor": {"check_sample_weight_equivalence_on_dense_data": BATCHES, **SERIES},

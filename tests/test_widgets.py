@@ -300,6 +300,8 @@ def test_stop_frees_the_widget_at_once_and_what_is_told_later_of_that_run_is_not
     assert made.wait(60)
     assert given_up.wait(60)
     assert "Done" in made._state.value
+    made._told(given_up, None)  # however late it comes
+    assert "Done" in made._state.value
     assert made.study.spec.name == "ridge"
 
 
@@ -332,7 +334,7 @@ def test_each_view_has_a_static_twin_beside_the_widget(made, ledger):
         made: ["ridge", "Tried on this label", "wb.study("],
         catalog(): ["rsi", "Wilder"],
         catalog("models"): ["gradient_boosting"],
-        chart(BARS, features=["sma"]): ["<polyline", "close"],
+        chart(BARS, features=["sma"]): ['<img alt="the close of S0"', "close"],
         ledger_browser(ledger): ["ridge", "last_value"],
     }
     for view, words in views.items():

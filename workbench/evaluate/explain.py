@@ -17,7 +17,7 @@ import pandas as pd
 
 from .. import compute
 from ..errors import ParameterError, UnknownNameError
-from ..kernels import checkpoint
+from ..kernels import checkpoint, poll
 from ..ledger import Cell, Ledger
 from ..models import ModelSpec, models
 from ..registry import Param
@@ -211,6 +211,7 @@ class _Asked:
         self.table = dataclasses.replace(table, X=np.array(table.X)) if self.looks_back else table
 
     def scores(self, feature: int | None = None, values: np.ndarray | None = None) -> np.ndarray:
+        poll()
         if feature is None:
             return scored(self.estimator, self.table, self.test, self.X)["score"]
         before = self.X[:, feature].copy()

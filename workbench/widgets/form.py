@@ -12,8 +12,8 @@ from ..errors import ParameterError
 from ..registry import Param
 
 CSS = """
-.wb-chooser { --wb-ink: var(--jp-ui-font-color1, #1b1f24); --wb-soft: var(--jp-ui-font-color2, #565d66);
-  --wb-line: var(--jp-border-color2, #d0d7de); --wb-bad: var(--jp-error-color1, #c62828);
+.wb-chooser { --wb-ink: var(--jp-ui-font-color1, currentColor); --wb-soft: var(--jp-ui-font-color2, currentColor);
+  --wb-line: var(--jp-border-color2, rgba(128, 128, 128, .35)); --wb-bad: var(--jp-error-color1, #d5453f);
   color: var(--wb-ink); font-size: 13px; }
 .wb-chooser h3, .wb-chooser h4 { margin: 6px 0 2px; font-size: 14px; font-weight: 600; color: var(--wb-ink);
   line-height: 1.4; }
@@ -29,9 +29,10 @@ CSS = """
 .wb-chooser progress { width: 220px; height: 12px; vertical-align: middle; accent-color: #2585c7; }
 .wb-chooser pre { white-space: pre; overflow-x: auto; overflow-wrap: normal; font-size: 12px;
   line-height: 1.4; margin: 4px 0; padding: 6px 8px;
-  color: var(--wb-ink); background: var(--jp-layout-color2, #f3f4f6); }
+  color: var(--wb-ink); background: var(--jp-layout-color2, rgba(128, 128, 128, .13)); }
 .wb-chooser .wb-bar { display: inline-block; height: 9px; background: #2585c7; vertical-align: baseline; }
 .wb-chooser .wb-bar.low { background: #dd6a17; }
+.wb-chooser img { display: block; max-width: 100%; height: auto; }
 .wb-chooser summary { cursor: pointer; }
 .wb-chooser details.wb-soft { margin: 0 0 2px; }
 .wb-chooser ul { margin: 2px 0; padding-left: 16px; }
