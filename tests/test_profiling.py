@@ -246,7 +246,7 @@ def leaks_an_object() -> None:
 
 
 def leaks_a_number() -> None:
-    HELD.append(len(HELD) * 1.5)
+    HELD.append(10**9 + len(HELD))
 
 
 @functools.lru_cache(maxsize=8)
@@ -274,6 +274,13 @@ def test_a_planted_leak_is_named_by_its_line(work):
     assert first["source"].startswith("HELD.append(")
     if work is leaks_an_object:
         assert "Thing" in " ".join(profile.to_frame()["where"])
+    HELD.clear()
+
+
+def test_what_a_list_takes_in_is_named_by_its_type():
+    """Numbers that gc does not track, of which the memory may be older than they are."""
+    rows = profiling.leaks(lambda: HELD.append(len(HELD) * 1.5)).to_frame()
+    assert row(rows, what="type", where="float")["count_a_run"] == 1
     HELD.clear()
 
 
