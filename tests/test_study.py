@@ -247,3 +247,47 @@ def test_figures_of_a_sweep(given):
         wb.figures.surface(swept, "alpha", "max_depth")
     with pytest.raises(DataError, match="expected a Sweep"):
         wb.figures.parallel(given["features"])
+
+
+# ---------------------------------------------------------------------------------------------- models that look back
+
+
+class Trailing(RegressorMixin, BaseEstimator):
+    """The mean of the first feature over a symbol's last ten rows."""
+
+    def fit(self, X, y, context=None):
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def predict(self, X, context=None):
+        at = context.windows(10)
+        values = np.where(at < 0, np.nan, context.table[np.maximum(at, 0), 0])
+        return np.nanmean(values, axis=1)
+
+
+def test_a_dependence_sets_the_feature_wherever_the_model_looks_back(tmp_path, monkeypatch):
+    """With more samples than are averaged over, and with fewer, the slope is the one there is."""
+    monkeypatch.setattr(models, "_things", dict(models._things))
+
+    @model("trailing", params=(), lookback=lambda: 9)
+    def trailing(params, seed):
+        """A mean. Source: nobody, 2026."""
+        return Trailing()
+
+    for rows, symbols in ((220, 5), (1500, 6)):
+        features, label = panels(rows=rows, symbols=symbols)
+        study = wb.study(ModelSpec("trailing"), features, label, splits=WalkForward(folds=2), ledger=tmp_path / "l")
+        table = study.dependence("f0", points=5)
+        assert table["mean"].to_numpy() == pytest.approx(table.index.to_numpy(), rel=1e-9)
+
+
+def test_coefficients_stand_by_class_where_folds_know_different_ones(given):
+    label = given["label"]
+    values = np.sign(label.values)
+    values[1] = label.values[1]
+    values[0, 150:153] = 0  # a class that the first folds have not seen
+    signs = label.like(values, ["forward_sign", "span"])
+    table = wb.study(ModelSpec("logistic"), **given | {"label": signs}).coefficients()
+    assert {"f0 [-1]", "f0 [0]", "f0 [1]"} <= set(table.index)
+    assert table.loc["f0 [0]", "fold 1":"fold 2"].isna().any()
+    assert table.loc["f0 [1]"].drop(["low", "high"]).notna().all()

@@ -16,7 +16,7 @@ from kill_walk import FOLDS
 from scipy import stats
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.ensemble import RandomForestRegressor
-from studies import by_scipy, panels
+from studies import by_scipy, panels, signs
 
 from workbench.compute import CancelToken
 from workbench.errors import (
@@ -25,7 +25,7 @@ from workbench.errors import (
     ParameterError,
     TaskError,
 )
-from workbench.evaluate import WalkForward, compare, hit_rate, r2_oos, walk_forward
+from workbench.evaluate import PurgedKFold, Splits, WalkForward, compare, hit_rate, r2_oos, walk_forward
 from workbench.evaluate import version as version_module
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, model, models
@@ -355,3 +355,56 @@ def test_two_processes_that_walk_the_same_at_once_keep_each_cell_once(tmp_path):
     assert said[0]["scores"] == said[1]["scores"]
     rows = Ledger(tmp_path / "shared.sqlite").rows()
     assert sorted(study["fold"] for study in rows["study"]) == list(range(1, FOLDS + 1))
+
+
+def test_what_a_label_looks_back_is_part_of_the_key(study):
+    label = study["label"]
+    ask = {**study, "splits": PurgedKFold(4)}
+    first = walk_forward(RIDGE, **ask)
+    longer = label.like(label.values, label.fields, 30)
+    again = walk_forward(RIDGE, **ask | {"label": longer})
+    assert again.computed == 4
+    assert (again.folds["samples"] <= first.folds["samples"]).all()
+    assert again.folds["samples"].sum() < first.folds["samples"].sum()
+
+
+def test_a_splitter_that_is_defined_anew_is_walked_anew(study):
+    def cut(at):
+        class Half(Splits):
+            _params = ()
+            embargo = 0
+
+            def to_dict(self):
+                return {"kind": "Half"}
+
+            def __post_init__(self):
+                pass
+
+            def group_rows(self, rows):
+                return [(at, rows)]
+
+            def tested(self):
+                return [(0,)]
+
+        Half.__module__ = "__main__"
+        return Half
+
+    walks = [walk_forward(RIDGE, **study | {"splits": cut(at)()}) for at in (80, 100)]
+    assert [walk.computed for walk in walks] == [1, 1]
+
+
+def test_a_classifier_of_one_class_that_weighs_is_refused(study):
+    label = signs(study["label"])
+    weight = np.where(label.values[0] > 0, 1.0, 0.0)
+    for name in ("logistic", "random_forest_classifier", "gradient_boosting_classifier"):
+        with pytest.raises(TaskError, match="a classifier needs two classes"):
+            walk_forward(ModelSpec(name), **study | {"label": label, "weights": label.like(weight, "weight")})
+
+
+def test_classes_without_a_sign_have_no_hits_and_no_distance_to_zero(study):
+    label = study["label"]
+    values = np.stack([np.where(np.isnan(label.values[0]), np.nan, np.arange(5.0)[None, :]), label.values[1]])
+    fifths = label.like(values, ["forward_quantile", "span"])
+    walk = walk_forward(ModelSpec("logistic"), **study | {"label": fifths})
+    assert walk.overall[["hit_rate", "r2"]].isna().all()
+    assert 0 <= walk.overall["accuracy"] <= 1
