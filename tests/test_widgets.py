@@ -8,11 +8,11 @@ import threading
 from collections import Counter
 from typing import ClassVar
 
-import comm
 import ipywidgets as ipw
 import numpy as np
 import pandas as pd
 import pytest
+from ipywidgets.widgets.widget import comm
 
 import workbench as wb
 from workbench.errors import DataError, ParameterError, UnknownNameError, WorkbenchError
