@@ -12,7 +12,7 @@ import ipywidgets as ipw
 import numpy as np
 import pandas as pd
 import pytest
-from ipywidgets.widgets.widget import comm
+from ipywidgets.comm import comm
 
 import workbench as wb
 from workbench.errors import DataError, ParameterError, UnknownNameError, WorkbenchError

@@ -17,7 +17,7 @@ from ..report import figures
 from .choice import Pick
 from .form import CSS, Fields, Skin, complaint
 from .job import in_a_line
-from .sections import DATES, Features
+from .sections import DATES, Features, first_and_last
 from .tables import in_style, table
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -37,7 +37,7 @@ class Chart(ipw.VBox):
         skin = Skin()
         self._panel, self._state, self._output = panel, skin.html(), ipw.Output(layout=skin.wide)
         self._symbol = skin.make(ipw.Dropdown, options=list(panel.symbols), value=symbol, description="symbol")
-        self._dates = Fields(skin, "data", DATES, {}, self._draw)
+        self._dates = Fields(skin, "data", DATES, {}, self._draw, first_and_last(panel))
         self._features = Features(skin, lambda section, error=None: self._draw(error), panel, alone=True)
         self._features.chosen(picks)
         self._symbol.observe(self._draw, names="value")

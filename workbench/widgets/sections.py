@@ -24,6 +24,12 @@ DATES = (
 )
 
 
+def first_and_last(panel: Panel) -> dict[str, str]:
+    """The dates that a panel has rows from and to, by the names of `DATES`."""
+    ends = {"start": 0, "end": -1} if len(panel.time) else {}
+    return {name: f"{panel.time[at]:%Y-%m-%d}" for name, at in ends.items()}
+
+
 class Section:
     """A headed part of the form.
 
@@ -176,9 +182,8 @@ class Data(Section):
         return {**self.form.values, "symbols": list(self.symbols.value) or None}
 
     def _show(self, choice):
-        ends = {"start": 0, "end": -1} if len(self.panel.time) else {}
-        hints = {name: f"{self.panel.time[at]:%Y-%m-%d}" for name, at in ends.items()}
-        self.form = self.fields(self.form, "data", DATES, {"start": choice.start, "end": choice.end}, hints)
+        ends = {"start": choice.start, "end": choice.end}
+        self.form = self.fields(self.form, "data", DATES, ends, first_and_last(self.panel))
         self.symbols.value = choice.symbols or ()
 
     def controls(self):
