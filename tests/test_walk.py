@@ -371,7 +371,7 @@ def test_what_a_label_looks_back_is_part_of_the_key(study):
 def test_a_splitter_that_is_defined_anew_is_walked_anew(study):
     def cut(at):
         class Half(Splits):
-            _params = ()
+            schema = ()
             embargo = 0
 
             def to_dict(self):
