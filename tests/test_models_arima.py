@@ -411,6 +411,21 @@ def test_a_maximum_that_is_not_found_is_said_once(monkeypatch):
         predicted(estimator, label, np.arange(60, 80))
 
 
+def test_orders_too_large_for_the_labels_are_said_once():
+    label = np.column_stack([simulated(100, 1), simulated(100, 2), simulated(100, 3), np.full(100, 0.1)])
+    label[:75, 1] = label[:95, 2] = np.nan
+    for d, instead in ((0, "their mean"), (1, "a random walk")):
+        says = f"arima: the orders have .* 1 of 4 symbols, number 1; {instead} without ARMA terms is used there"
+        with pytest.warns(ConvergenceWarning, match=says) as caught:
+            estimator = fitted(label, 100, p=9, q=0, d=d)
+        assert len(caught) == 1
+        assert [fit.estimated for fit in estimator.series_] == [True, False, False, False]
+        assert not estimator.converged_[1]
+    with pytest.warns(ConvergenceWarning, match="have 50 parameters, too many .* 1 of 1 symbols, number 0"):
+        alone = ModelSpec("arima", {"p": 24, "q": 24}).build().fit(np.zeros((100, 1)), label[:, 0])
+    np.testing.assert_allclose(alone.forecast(2)[0, :, 0], label[:, 0].mean())
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_hard_series_give_finite_numbers_and_no_noise(seed):
     rng = np.random.default_rng(seed)

@@ -7,15 +7,15 @@ import re
 import warnings
 from pathlib import Path
 
+import cloudpickle
 import numpy as np
 import pytest
-from joblib.externals import cloudpickle
 from sklearn.exceptions import ConvergenceWarning
 
 from workbench.errors import DataError, ParameterError, RegistrationError
 from workbench.evaluate.version import code_version
 from workbench.models import Curve, ModelSpec, curve, curves
-from workbench.models._nonlinear import _Problem, _Run
+from workbench.models._nonlinear import _explored, _Problem, _Run
 
 NIST = Path(__file__).parent / "data" / "nist"
 
@@ -111,10 +111,11 @@ def digits(found, certified) -> float:
     return float(-np.log10(max(error, 1e-16)))
 
 
+@pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("name", MODELS)
-def test_nist_s_certified_values_are_found_from_start_2(name):
+def test_nist_s_certified_values_are_found_from_both_starts(name, start):
     problem = Problem(name)
-    fitted = problem.fit(problem.starts[1], starts=2)
+    fitted = problem.fit(problem.starts[start], starts=2)
     assert fitted.converged_, fitted.message_
     assert digits(fitted.parameters_, problem.certified) >= 6
     assert fitted.df_resid_ == len(problem.y) - len(problem.certified)
@@ -256,6 +257,35 @@ def test_the_given_start_wins_a_tie():
     """The two waves of ENSO can change places; another start comes to the other order, by a rounding lower."""
     problem = Problem("ENSO")
     assert digits(problem.fit(problem.starts[0]).parameters_, problem.certified) > 4
+
+
+def sine(x, a, w, p):
+    return a * np.sin(w * x + p)
+
+
+def test_among_many_minima_more_starts_are_tried():
+    """Between the frequency of the start, 2, and that of the data lie worse minima, in which starts may agree."""
+    x, rng, said = np.linspace(0, 10, 100), np.random.default_rng(0), []
+    for truth in [(2, 3.34, 1), *zip(rng.uniform(1, 3, 9), rng.uniform(0.5, 5, 9), rng.uniform(-3, 3, 9), strict=True)]:
+        y = sine(x, *truth) + rng.normal(0, 0.3, 100)
+        made = Curve("sine", ("a", "w", "p"), sine, (1.0, 2.0, 0.0), 1, "x")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fitted = ModelSpec("nonlinear").build().set_params(curve=made, random_state=0).fit(x[:, None], y)
+        said.append(fitted.converged_)
+        if fitted.converged_:
+            assert fitted.rss_ < 1.1 * np.sum((y - sine(x, *truth)) ** 2), (truth, fitted.message_)
+    assert said[0]
+    assert sum(said) >= 8
+
+
+@pytest.mark.parametrize(
+    ("starts", "minima", "enough"),
+    [(9, 1, True), (9, 2, False), (17, 2, True), (33, 3, True), (24, 3, False), (49, 5, False), (3, 3, False)],
+)
+def test_how_many_starts_see_all_minima(starts, minima, enough):
+    """So that the expected number of minima, w (n - 1) / (n - w - 2), is below w + 0.5."""
+    assert _explored(starts, minima) == enough
 
 
 def test_a_point_on_a_slope_is_doubted():

@@ -18,7 +18,7 @@ from statsmodels.stats.diagnostic import acorr_ljungbox
 from ..errors import DataError, MissingPackageError, ParameterError, UnknownNameError
 from ..registry import Param
 from . import _sarimax
-from ._sarimax import CRITERIA, Fit, Orders
+from ._sarimax import CRITERIA, LEAST_LABELS, Fit, Orders
 from .context import Context
 
 _STEPS = Param("steps", 1, low=1, high=100_000)
@@ -133,8 +133,21 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         self.converged_ = np.array([fit.converged for fit in self.series_])
         self.tried_ = tried
         lost = [j for j, fit in enumerate(self.series_) if fit.estimated and not fit.converged]
-        which = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
-        _warn(len(lost), f"{len(lost)} of {len(columns)} symbols, number {which}; converged_ is False there")
+        _warn(len(lost), f"{_listed(lost, len(columns))}; converged_ is False there")
+        # those with fewer labels than the least could bear no orders at all
+        large = [
+            j
+            for j, fit in enumerate(self.series_)
+            if not (fit.estimated or fit.converged) and _sarimax.differences(columns[j], orders).size >= LEAST_LABELS
+        ]
+        if large:
+            instead = "a random walk" if orders.diffuse else "their mean"
+            warnings.warn(
+                f"arima: the orders have {orders.parameters} parameters, too many for the labels (at least 3 for each) "
+                f"of {_listed(large, len(columns))}; {instead} without ARMA terms is used there, converged_ is False",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         return self
 
     def predict(self, X, context=None):
@@ -313,7 +326,7 @@ def _inner(y: np.ndarray) -> np.ndarray:
 def _searchable(y: np.ndarray, orders: Orders) -> bool:
     """Whether statsforecast can search: with a gap in it, a series of ARMA(1, 1) was found to be noise."""
     inner = _inner(y)
-    return len(inner) >= max(10, 3 * orders.parameters) + orders.diffuse and not np.isnan(inner).any()
+    return len(inner) >= max(LEAST_LABELS, 3 * orders.parameters) + orders.diffuse and not np.isnan(inner).any()
 
 
 def _best(fits: list[Fit], select: str) -> Fit:
@@ -384,6 +397,12 @@ def _diagnosed(fit: Fit, y: np.ndarray, first: int) -> dict:
         p_values["jarque_bera"] = float(found.test_normality("jarquebera")[0][1])
         p_values["heteroskedasticity"] = float(found.test_heteroskedasticity("breakvar")[0][1])
     return row | p_values
+
+
+def _listed(found: list[int], symbols: int) -> str:
+    """How many of the symbols, and the numbers of the first few."""
+    shown = ", ".join(map(str, found[:5])) + (", ..." if len(found) > 5 else "")
+    return f"{len(found)} of {symbols} symbols, number {shown}"
 
 
 def _warn(lost: int, which: str) -> None:

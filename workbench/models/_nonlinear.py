@@ -28,6 +28,7 @@ _FAR = 1e100  # in place of a residual that is no number: such a step is taken b
 _TIE = 1e-6  # relative difference of sums of squares that counts as none
 _VANISHED = 1e-5  # gradient, in standard errors, that counts as none
 _EXACT = 1e-10  # residual, relative to the target, that counts as none
+_ROUNDS = 5  # of more starts, while worse minima are seen
 _FLAT = 1e-9  # effect of a parameter, or share of it that others don't have, that counts as none
 
 
@@ -108,6 +109,25 @@ class _Problem:
         return "" if offset <= _VANISHED else f"the gradient is {offset:.1g} of a standard error, expected 0"
 
 
+def _minima(runs: list[_Run], problem: _Problem, size: np.ndarray, floor: float) -> tuple[list[float], int]:
+    """The lowest sum of squares, then those of each worse minimum, rising; and how many runs ended in worse ones."""
+    lowest = min(run.rss for run in runs)
+    worse = [run for run in runs if run.rss > lowest * (1 + _TIE) + floor]
+    with np.errstate(all="ignore"):
+        ends = sorted(run.rss for run in worse if not problem.doubt(run, size))
+    minima = [lowest]
+    for rss in ends:
+        if rss > minima[-1] * (1 + _TIE):
+            minima.append(rss)
+    return minima, len(ends)
+
+
+def _explored(starts: int, minima: int) -> bool:
+    """Whether so many starts are expected to have seen all minima, if they saw so many: Boender and Rinnooy Kan's."""
+    left = starts - minima - 2
+    return minima == 1 or (left > 0 and minima * (starts - 1) < (minima + 0.5) * left)
+
+
 def _sizes(start: np.ndarray) -> np.ndarray:
     """The unit of each parameter: its starting value, 1 for a 0."""
     return np.where(start != 0, np.abs(start), 1.0)
@@ -141,7 +161,7 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
     feature : int, optional
         Number of the (first) feature that the curve reads; default: all, which must be as many as it reads.
     starts : int, default 8
-        Other starts that are tried.
+        Other starts that are tried; as many again, up to 5 times, where they end in different minima.
     max_evaluations : int, default 2000
         For the first start; others stop after a fifth.
     random_state : int, RandomState or None
@@ -159,7 +179,8 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
     df_resid_ : int
         Samples less parameters.
     converged_ : bool
-        Whether all that can be checked says that this is the least-squares solution.
+        Whether all that can be checked says that this is the least-squares solution: a minimum, and the lowest that
+        was seen. That none is lower can't be proved.
     message_ : str
         What was found out about it.
     n_features_in_ : int
@@ -254,18 +275,15 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         """The best end of all starts, whether it can be trusted, and why (not)."""
         size, generator = _sizes(start), check_random_state(self.random_state)
         runs = [problem.run(start, self.max_evaluations)]
-        for i in range(self.starts):
-            # near ones and far ones: a parameter that starts at 0 may take any sign, others keep theirs
-            factor = np.exp(generator.normal(0, 0.5 if i % 2 else 1.5, len(start)))
-            other = np.where(start != 0, start * factor, generator.normal(size=len(start)))
-            try:
-                if np.isfinite(problem.value(other)).all():
-                    runs.append(problem.run(other, max(self.max_evaluations // 5, 1)))
-            except WorkbenchError:
-                continue  # the curve isn't made for such values, and nobody asked for them
-        lowest = min(run.rss for run in runs)
+        self._more(runs, problem, start, generator)
         floor = (_EXACT * problem.target) ** 2
-        tied = [run for run in runs if run.rss <= lowest * (1 + _TIE) + floor]
+        for _ in range(_ROUNDS):
+            minima, _ = _minima(runs, problem, size, floor)
+            if _explored(len(runs), len(minima)) or not self.starts:
+                break
+            self._more(runs, problem, start, generator)
+        minima, worse = _minima(runs, problem, size, floor)
+        tied = [run for run in runs if run.rss <= minima[0] * (1 + _TIE) + floor]
         best = tied[0]
         polished = problem.run(best.parameters, self.max_evaluations)
         if polished.rss <= best.rss * (1 + _TIE) + floor:
@@ -275,7 +293,21 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         if not doubt and tied[0] is not runs[0] and len(tied) < 2:
             doubt = f"of {len(runs)} starts one came to the lowest point, and that is not the one given"
         ended = f"{len(tied)} of {len(runs)} starts came to the lowest point" if self.starts else "no other start tried"
+        if worse:
+            ended += f", {worse} to {len(minima) - 1} other minima"
         return best, not doubt, doubt or ended
+
+    def _more(self, runs: list[_Run], problem: _Problem, start: np.ndarray, generator) -> None:
+        """Adds the ends of `starts` other searches."""
+        for i in range(self.starts):
+            # near ones and far ones: a parameter that starts at 0 may take any sign, others keep theirs
+            factor = np.exp(generator.normal(0, 0.5 if i % 2 else 1.5, len(start)))
+            other = np.where(start != 0, start * factor, generator.normal(size=len(start)))
+            try:
+                if np.isfinite(problem.value(other)).all():
+                    runs.append(problem.run(other, max(self.max_evaluations // 5, 1)))
+            except WorkbenchError:
+                continue  # the curve isn't made for such values, and nobody asked for them
 
     def _keep(self, problem: _Problem, run: _Run, size: np.ndarray) -> None:
         """The estimates with their covariance."""

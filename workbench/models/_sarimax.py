@@ -20,6 +20,7 @@ from statsmodels.tsa.statespace.tools import is_invertible
 
 _ITERATIONS = 200
 _DENSITY = 0.5 * math.log(2 * math.pi)  # what the exact diffuse likelihood counts for each diffuse state
+LEAST_LABELS = 10  # after differencing, for any orders
 CRITERIA = ("aic", "aicc", "bic")
 
 
@@ -136,7 +137,7 @@ def _model(y: np.ndarray, orders: Orders, origin: int, *, concentrate: bool = Fa
     return model
 
 
-def _difference(y: np.ndarray, orders: Orders) -> np.ndarray:
+def differences(y: np.ndarray, orders: Orders) -> np.ndarray:
     """The differences that there are: NaN where one of their values is missing."""
     y = np.diff(y, orders.d)
     for _ in range(orders.D):
@@ -159,12 +160,13 @@ def fit_series(y: np.ndarray, orders: Orders, origin: int = 0, warm: Fit | None 
     Returns
     -------
     Fit
-        Without ARMA terms where fewer than ``max(10, 3 * parameters)`` differences are left, or all are alike.
+        Without ARMA terms where fewer than ``max(LEAST_LABELS, 3 * parameters)`` differences are left, or all are
+        alike.
     """
-    steps = _difference(y, orders)
+    steps = differences(y, orders)
     labels = int(np.isfinite(y).sum())
     flat = steps.size and np.ptp(steps) <= 1e-12 * np.nanmax(np.abs(y))
-    if flat or steps.size < max(10, 3 * orders.parameters):
+    if flat or steps.size < max(LEAST_LABELS, 3 * orders.parameters):
         return bare(y, orders, origin)
     level = float(np.nanmean(y))
     # without a constant the origin of a series that is not differenced is its zero
@@ -255,7 +257,7 @@ def bare(y: np.ndarray, orders: Orders, origin: int = 0, like: np.ndarray | None
     orders = orders.bare()
     own = y[~np.isnan(y)]
     level = float(np.mean(own if own.size or like is None else like)) if own.size or like is not None else 0.0
-    steps = _difference(y, orders)
+    steps = differences(y, orders)
     if not steps.size and not orders.diffuse and like is not None:
         steps = like
     mean = float(np.mean(steps)) if steps.size and orders.constant else 0.0

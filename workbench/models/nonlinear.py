@@ -260,7 +260,8 @@ def nelson_siegel(x, level, slope, curvature, tau):
         NumbersParam("start", None, optional=True, kind=tuple, doc="Starting values; None: the curve's own."),
         Param("feature", None, low=0, high=100_000, optional=True, kind=int, doc="Number of the (first) feature that "
               "the curve reads; None: all there are."),
-        Param("starts", 8, low=0, high=1000, doc="Other starts tried, to doubt the first; count."),
+        Param("starts", 8, low=0, high=1000, doc="Other starts tried, to doubt the first, and up to 5 times as many "
+              "more where they end in different minima; count."),
         Param("max_evaluations", 2000, low=1, high=1_000_000, log=True, doc="Most evaluations a start, count."),
     ),
 )  # fmt: skip
@@ -268,16 +269,21 @@ def nonlinear(params, seed):
     """A curve with named parameters, fitted by least squares: with standard errors and an honest `converged_`.
 
     Levenberg and Marquardt's method from `start` (or the curve's own), in units of the starting values, then from
-    `starts` others scattered around it, drawn from `seed`; the best is kept, the given start's where they tie.
-    `converged_` is True only where the gradient vanishes to 1e-5 of a standard error, every parameter moves the curve,
-    the parameters can be told apart, and no other start came lower, unless two found the same lowest point;
-    otherwise `message_` says what is wrong, and `fit` warns (ConvergenceWarning). No method can prove that a minimum is
-    the lowest one: the worse the start and the more the parameters, the more `starts` it takes. Standard errors are
-    those of the linearised curve. The curve reads the features from number `feature` on; with None, their number must
-    be what it reads. A curve that raises, or gives anything but finite numbers at the start, is a DataError that names
-    the parameters tried. NaN or infinite input is a ValueError.
+    `starts` others scattered around it, drawn from `seed`; the best is kept, the given start's where they tie. Where
+    they end in different minima, `starts` more are tried, up to 5 times, until Boender and Rinnooy Kan's estimate of
+    how many minima there are is no more than were seen. `converged_` is True only where the gradient vanishes to 1e-5
+    of a standard error, every parameter moves the curve, the parameters can be told apart, and no other start came
+    lower, unless two found the same lowest point; otherwise `message_` says what is wrong, and `fit` warns
+    (ConvergenceWarning). So True means a minimum, the lowest that was seen. No method can prove that it is the lowest
+    one: of 300 random waves and bells from starts that did not look at the data, 11 were said to have converged with a
+    sum of squares more than 10% above that of the true curve, 8 of them bells. The worse the start and the more the
+    parameters, the more `starts` it takes. Standard errors are those of the linearised curve. The curve reads the
+    features from number `feature` on; with None, their number must be what it reads. A curve that raises, or gives
+    anything but finite numbers at the start, is a DataError that names the parameters tried. NaN or infinite input is a
+    ValueError.
 
-    Source: Levenberg, 1944; Marquardt, 1963; Bates and Watts, 1988 (the test of convergence).
+    Source: Levenberg, 1944; Marquardt, 1963; Bates and Watts, 1988 (the test of convergence);
+    Boender and Rinnooy Kan, 1987 (when to stop trying starts).
     """
     from ._nonlinear import CurveRegressor
 
