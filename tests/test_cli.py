@@ -72,6 +72,7 @@ def test_install_is_repeatable_and_replaces_a_stale_spec(tmp_path):
 def test_install_writes_the_card_of_the_launcher_whole(tmp_path, monkeypatch, capsys):
     """With it JupyterLab finds a script, its icon and the study that it makes; a stale one is replaced."""
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share" / "jupyter"))
+    monkeypatch.setattr("jupyter_core.paths.ENV_JUPYTER_PATH", [])  # where the set-up has put one already
     monkeypatch.setattr(install.sys, "prefix", str(tmp_path))
     folder = tmp_path / "share" / "jupyter" / "labextensions" / "workbench"
     assert not install._find_launcher().ok

@@ -7,7 +7,6 @@ import numpy as np
 from scipy.special import expit, softmax
 from sklearn._loss.loss import HalfBinomialLoss, HalfMultinomialLoss, HalfSquaredError
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone
-from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
@@ -154,8 +153,41 @@ class Boosting(HistGradientBoostingRegressor):
         return _Squares(sample_weight=sample_weight)
 
 
-class Prior(_TwoClasses, DummyClassifier):
-    """scikit-learn's classifier that gives each class its share in training."""
+class Prior(ClassifierMixin, BaseEstimator):
+    """Gives each class its share in training, weighted where weights are given.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+    prior_ : ndarray of shape (K,)
+    n_features_in_ : int
+    """
+
+    def fit(self, X, y, sample_weight=None):
+        """Count the classes of `y` (n_samples,); `X` (n_samples, n_features) is only checked."""
+        X, y = validate_data(self, X, y)
+        check_classification_targets(y)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        self.classes_, number = np.unique(y, return_inverse=True)
+        counts = np.bincount(number, weights=weight)
+        check_classes(self.classes_[counts > 0])
+        self.prior_ = counts / counts.sum()
+        return self
+
+    def predict_proba(self, X):
+        """`prior_` for each sample of `X`: ndarray of shape (n_samples, K)."""
+        check_is_fitted(self)
+        return np.tile(self.prior_, (len(validate_data(self, X, reset=False)), 1))
+
+    def predict(self, X):
+        """The most frequent class for each sample; of equal ones the first."""
+        chance = self.predict_proba(X)
+        return self.classes_[np.argmax(chance, axis=1)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.poor_score = True
+        return tags
 
 
 class BoostingClassifier(_TwoClasses, HistGradientBoostingClassifier):

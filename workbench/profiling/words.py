@@ -84,7 +84,8 @@ def where(filename: str, line: int | None = None) -> str:
     name = cell_label(filename)
     if name is None:
         name = filename
-        for top in (str(Path(PACKAGE).parent), *_SITES, _STDLIB, os.getcwd()):
+        # the nearest first: a venv may lie within the folder of the project
+        for top in sorted((str(Path(PACKAGE).parent), *_SITES, _STDLIB, os.getcwd()), key=len, reverse=True):
             if name.startswith(top + os.sep):
                 name = name[len(top) + 1 :]
                 break
