@@ -357,7 +357,7 @@ def test_a_constant_feature_is_named_and_more_features_than_samples_are_walked(s
     features = study["features"]
     values = np.concatenate([features.values, np.full((1, *features.shape[1:]), 0.1)])
     constant = Panel(values, features.time, features.symbols, [*features.fields, "constant"])
-    with pytest.raises(DataError, match=r"feature constant is 0\.1 in all 800 samples"):
+    with pytest.raises(DataError, match=r"feature constant is 0\.1 in all \d+ samples"):
         walk_forward(RIDGE, **study | {"features": constant})
     ended = features.values.copy()
     ended[2, 120:] = np.nan

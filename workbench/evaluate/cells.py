@@ -22,6 +22,7 @@ from .fit import fit_fold, moments, scored, shared
 from .layout import Layout
 from .splits import Fold
 
+LARGE = 1 << 28  # bytes of samples from which threads sum them sooner than one does: to start them costs as much
 BATCHES = 8  # of sets of samples: as many tasks, whatever the number of workers, so that they are long enough
 
 
@@ -134,7 +135,7 @@ def _moments_of_folds(spec: ModelSpec, layout: Layout, run: How) -> list:
         sets, parts = shared([layout.sampled(fold.train) for fold in layout.folds(spec)])
         edges = np.cumsum([(at[:, 1] - at[:, 0]).sum() for at in sets])
         batch = np.minimum((edges - 1) * BATCHES // edges[-1], BATCHES - 1)
-        how = run.how or "threads"
+        how = run.how or ("threads" if layout.table.X.nbytes > LARGE else "serial")
         with layout.lent() if how == "processes" else nullcontext(layout.table) as table:
             tasks = [
                 (f"moments, part {i + 1}", moments, table, [sets[j] for j in np.flatnonzero(batch == i)])

@@ -49,6 +49,7 @@ class Layout:
                 f"no sample has all {len(features.fields)} features; always missing: {', '.join(empty) or 'none'}",
                 hint="leave out features that are always missing, or load more rows than they look back",
             )
+        self._check_varied(samples.values)
         self.row, self.column = samples.row, samples.column
         flat = self.row * len(label.symbols) + self.column
         # most panels have all samples from some row on: then a mask is cut, not gathered
@@ -96,11 +97,15 @@ class Layout:
                 f"is infinite ({int(infinite.sum())} such values)",
                 hint="look for a division by zero or the logarithm of one; missing is NaN",
             )
-        for name, plane in zip(self.features.fields, self.features.values, strict=True):
-            known = plane[~np.isnan(plane)]
-            if len(known) > 1 and (known == known[0]).all():
+
+    def _check_varied(self, values: np.ndarray) -> None:
+        """DataError for a feature that is the same in all samples; looked at whole only where the first ones are."""
+        flat = np.flatnonzero((values[:100] == values[0]).all(axis=0)) if len(values) > 1 else ()
+        for f in flat:
+            if (values[:, f] == values[0, f]).all():
                 raise DataError(
-                    f"feature {name} is {known[0]:.6g} in all {len(known)} samples: nothing can be learned from it",
+                    f"feature {self.features.fields[f]} is {values[0, f]:.6g} in all {len(values)} samples: "
+                    "nothing can be learned from it",
                     hint="leave it out, or look for what made it constant",
                 )
 
