@@ -286,7 +286,8 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
         tied = [run for run in runs if run.rss <= minima[0] * (1 + _TIE) + floor]
         best = tied[0]
         polished = problem.run(best.parameters, self.max_evaluations)
-        if polished.rss <= best.rss * (1 + _TIE) + floor:
+        # one that has not ended lies in a flat valley, where rounding takes it
+        if polished.ended and polished.rss <= best.rss * (1 + _TIE) + floor:
             best = polished
         with np.errstate(all="ignore"):
             doubt = problem.doubt(best, size)
