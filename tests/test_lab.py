@@ -160,4 +160,5 @@ def test_it_is_whole_and_readable_in_light_and_dark(notebook):
             page.locator(".wb-chooser").nth(number).scroll_into_view_if_needed()
             page.wait_for_timeout(200)
             keep(page, f"lab_{what}_{width}_{name}", whole=False)
-    assert notebook.console == []
+    # a page that is left while it connects says so; that is the browser's word, not ours
+    assert [said for said in notebook.console if "closed before the connection is established" not in said] == []

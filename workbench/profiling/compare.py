@@ -174,9 +174,10 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
             return list(pool.map(call, items))
 
     def processes() -> list:
-        from joblib.externals.loky import get_reusable_executor
+        from joblib import Parallel, delayed
 
-        return list(get_reusable_executor(max_workers=workers).map(call, items))
+        # joblib's own pool, which what runs later finds and uses again
+        return Parallel(n_jobs=workers, backend="loky")(delayed(call)(item) for item in items)
 
     def loop() -> list:
         async def all_of_them() -> list:
