@@ -28,6 +28,8 @@ from common cimport INFINITY, NAN, divided, fill, prefetch, real, real_row, row,
 
 cdef enum:
     LANES = 16  # as WIDE in kernels.py
+    REACH = 256  # as in kernels.py
+    PIECE = 1024
 
 
 cdef inline void keep(const real* x, double* slot, Py_ssize_t apart, Py_ssize_t n, Py_ssize_t rows) noexcept nogil:
@@ -270,14 +272,14 @@ def rolling_wma(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, r
 
 
 cdef inline double larger(double a, double b) noexcept nogil:
-    # the larger, or the NaN of either
+    # the larger, or the NaN of either; of older a and newer b the same one, in whatever order many are compared
     cdef double c = a if a > b else b
     return a if a != a else c
 
 
 cdef inline double turned(double v, double sign, bint strict) noexcept nogil:
     # an infinite v is a missing one where the kernel does more than compare
-    return v * sign + (0 * v if strict else 0)
+    return v * sign + 0 * v if strict else v * sign
 
 
 cdef inline void max_push(const real* x, row best, row suffix, Py_ssize_t apart, real_row out, Py_ssize_t n, int rows,
@@ -287,7 +289,7 @@ cdef inline void max_push(const real* x, row best, row suffix, Py_ssize_t apart,
     for j in range(n):
         b = best[j]
         for i in range(rows):
-            b = larger(x[i * n + j] * sign, b)
+            b = larger(b, x[i * n + j] * sign)
             out[i * n + j] = <real>(larger(suffix[i * apart + j], b) * sign)
         best[j] = b
 
@@ -357,6 +359,51 @@ def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, 
             max_walk(x, window, 1, state, out, x.shape[1])
         else:
             max_walk(x, window, -1, state, out, x.shape[1])
+
+
+cdef inline void largest(const real* x, Py_ssize_t p, Py_ssize_t q, Py_ssize_t r, real_row out, Py_ssize_t n,
+                         double first, double last) noexcept nogil:
+    # of each value and those p, q and r after it, of which the first ones may be the last
+    cdef Py_ssize_t i
+    if p == r:
+        for i in range(n):
+            out[i] = last * larger(x[i] * first, x[i + r] * first)
+        return
+    for i in range(n):
+        out[i] = last * larger(larger(x[i] * first, x[i + p] * first), larger(x[i + q] * first, x[i + r] * first))
+
+
+cdef inline void slide(const real* x, Py_ssize_t w, double sign, real_row out, Py_ssize_t n, row a, row b) noexcept nogil:
+    cdef Py_ssize_t p = 4, m = n + w - 4
+    if w < 4:
+        largest(x, min(1, w - 1), min(2, w - 1), w - 1, out, n, sign, sign)
+        return
+    largest(x, 1, 2, 3, a, m, sign, 1)
+    while 4 * p <= w:
+        m -= 3 * p
+        largest(<const double*>a, p, 2 * p, 3 * p, b, m, 1, 1)
+        a, b, p = b, a, 4 * p
+    largest(<const double*>a, min(p, w - p), min(2 * p, w - p), w - p, out, n, 1, sign)
+
+
+def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out):
+    """What `rolling_max` gives for the last rows of a single series, `out.shape[0]` of them; window: at most REACH.
+
+    Largest of four, of four fours, and so on (doubling, by fours), in pieces that stay in the nearest cache; a window is
+    the largest of at most four such. The state is left alone, and the cost grows with the window's logarithm.
+    """
+    cdef Py_ssize_t t = 0, m, before = x.shape[0] - out.shape[0] - window + 1
+    cdef double[REACH + PIECE + 8] one, two
+    cdef double* a = one + (8 - (<size_t>&one[0] >> 3)) % 8
+    cdef double* b = two + (8 - (<size_t>&two[0] >> 3)) % 8
+    with nogil:
+        while t < out.shape[0]:
+            m = min(<Py_ssize_t>PIECE, out.shape[0] - t)
+            if sign > 0:
+                slide(&x[before + t, 0], window, 1, &out[t, 0], m, a, b)
+            else:
+                slide(&x[before + t, 0], window, -1, &out[t, 0], m, a, b)
+            t += m
 
 
 cdef inline void range_push(const real* high, const real* low, const real* close, row best, row least, row suffix,

@@ -232,16 +232,16 @@ def law_long_series(entry, rng, params):
     """A few long series take another way through memory, and get the same bits as columns of a wide panel."""
     if entry.cross_section:
         return
-    columns = int(rng.integers(1, NARROW + 1))
     fields = bars(9_000, NARROW + 4, seed=int(rng.integers(1e9)), gaps=0.0005)
     wide = outputs(entry(*inputs(entry, fields), **params))
-    few = [np.ascontiguousarray(p[:, :columns]) for p in inputs(entry, fields)]
-    same_bits(entry(*few, **params), tuple(np.ascontiguousarray(o[:, :columns]) for o in wide))
-    feed = stream(entry.name, symbols=columns, **params)
-    parts = [
-        outputs(feed.update(*(p[a:b] for p in few))) for a, b in ((0, 3), (3, 7_001), (7_001, 7_002), (7_002, 9_000))
-    ]
-    same_bits(tuple(np.concatenate(p) for p in zip(*parts, strict=True)), tuple(o[:, :columns].copy() for o in wide))
+    for columns in (1, int(rng.integers(2, NARROW + 1))):
+        few = [np.ascontiguousarray(p[:, :columns]) for p in inputs(entry, fields)]
+        expected = tuple(np.ascontiguousarray(o[:, :columns]) for o in wide)
+        same_bits(entry(*few, **params), expected)
+        feed = stream(entry.name, symbols=columns, **params)
+        cuts = itertools.pairwise((0, 3, 7_001, 7_002, 9_000))
+        parts = [outputs(feed.update(*(p[a:b] for p in few))) for a, b in cuts]
+        same_bits(tuple(np.concatenate(p) for p in zip(*parts, strict=True)), expected)
 
 
 def law_gap(entry, rng, params):
@@ -415,6 +415,20 @@ def test_a_bar_that_is_upside_down_has_talibs_range():
     for columns in (1, 2):
         found = wb.indicators.atr(*(np.tile(v[:, None], columns) for v in (high, low, close)), window=2)
         np.testing.assert_allclose(found[:, -1], talib.ATR(high, low, close, 2), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["max", "min"])
+@given(window=st.integers(1, 300), seed=st.integers(0, 2**32), gaps=st.sampled_from([0.0, 0.002, 0.3]))
+@settings(max_examples=60, deadline=None)
+def test_extremes_of_one_series_are_those_of_a_panel(name, window, seed, gaps):
+    """Among ties, zeros of either sign, infinities and gaps the walk of a single series chooses the same one."""
+    rng = np.random.default_rng(seed)
+    x = rng.choice([-0.0, 0.0, 1.0, -1.0, 0.5, np.inf, -np.inf], (5_000, 1), p=[0.3, 0.3, 0.1, 0.1, 0.1, 0.05, 0.05])
+    x[rng.random(x.shape) < gaps] = np.nan
+    entry = indicators[name]
+    expected = entry(np.tile(x, NARROW + 1), window=window)[:, :1].copy()
+    same_bits(entry(x, window=window), expected)
+    same_bits(entry(x.astype("float32"), window=window), expected.astype("float32"))
 
 
 def test_a_flat_window_has_no_deviation_and_no_slope():

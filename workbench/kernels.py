@@ -34,13 +34,18 @@ CHUNK = 1 << 15
 LONG = 1 << 21
 # Planes of up to NARROW columns are laid out about WIDE columns wide, LANE rows at a time.
 NARROW, WIDE, LANE = 8, 16, 4096
+# Rows of the chunk that shows which results a kernel may write straight to their place.
+FIRST = 16
+# Rows that a kernel's `line` may look back at most.
+REACH = 256
 
 
 class Kernel(NamedTuple):
     """A compiled function ``f(*inputs, *params, state, *outputs)``.
 
     `state` gives the rows of state that it needs; `memory` the rows before this one that an output depends on, None
-    where that is all of them; `period` the rows after which its walk starts afresh.
+    where that is all of them; `period` the rows after which its walk starts afresh. `line` is a faster walk of a long
+    single series, called alike, which leaves the state alone: its inputs start `memory` rows earlier.
     """
 
     function: Callable
@@ -48,6 +53,7 @@ class Kernel(NamedTuple):
     outputs: int = 1
     memory: Callable[..., int] | None = None
     period: Callable[..., int] = lambda *params: 1
+    line: Callable | None = None
 
     def call(self, inputs: Sequence, params: Sequence, state: np.ndarray, outs: Sequence) -> None:
         """Run it, and tell whoever watches."""
@@ -57,13 +63,13 @@ class Kernel(NamedTuple):
             tell((self.function, begun, perf_counter(), get_ident(), len(first), first.nbytes, planes))
 
 
-def _rolling(function: Callable, parts: int, more: int, outputs: int = 1) -> Kernel:
+def _rolling(function: Callable, parts: int, more: int, outputs: int = 1, line: Callable | None = None) -> Kernel:
     """A kernel of rolling.pyx: its table has `parts` rows a row of the window, and it has `more` rows besides."""
 
     def length(window, *params):
         return window
 
-    return Kernel(function, lambda window, *params: parts * window + more, outputs, length, length)
+    return Kernel(function, lambda window, *params: parts * window + more, outputs, length, length, line)
 
 
 def _shift(function: Callable) -> Kernel:
@@ -75,7 +81,7 @@ for _name, _kernel in {
     "rolling_mean": _rolling(rolling.rolling_mean, 1, 3),
     "rolling_share": _rolling(rolling.rolling_share, 2, 5),
     "rolling_wma": _rolling(rolling.rolling_wma, 1, 4),
-    "rolling_max": _rolling(rolling.rolling_max, 1, 3),
+    "rolling_max": _rolling(rolling.rolling_max, 1, 3, line=rolling.slide_max),
     "rolling_range": _rolling(rolling.rolling_range, 2, 5),
     "rolling_since": _rolling(rolling.rolling_since, 2, 5),
     "rolling_std": _rolling(rolling.rolling_std, 2, 7),
@@ -257,7 +263,7 @@ def run(sentence: Callable, verbs: Verbs, inputs: Sequence[np.ndarray], outs: Se
                 start = _in_lanes(sentence, verbs, inputs, outs, start)
             stop = min(rows, start + max(1, (LONG if verbs.is_bare and start else CHUNK) // max(columns, 1)))
             # a first, short chunk shows what the sentence is made of
-            stop = min(stop, LANE) if narrow and not start else stop
+            stop = stop if start else min(stop, FIRST)
             verbs.speak(sentence, inputs, outs, slice(start, stop))
             start = stop
     verbs._outs = ()
@@ -277,32 +283,40 @@ def _in_lanes(
         return start
     before, period = memory
     first = start + (-verbs.seen) % period
-    if first - before < 0 or first + lanes * max(before, period) > rows:
+    first += max(0, -(-(before - first) // period) * period)
+    if first + lanes * max(before, period) > rows:
         return start
     verbs.speak(sentence, inputs, outs, slice(start, first))
+    kernel, params = verbs._calls[0]
+    if columns == 1 and verbs.is_bare and len(verbs._calls) == 1 and kernel.line is not None and before <= REACH:
+        walk = kernel._replace(function=kernel.line)
+        for start in range(first, rows, LONG):
+            poll()
+            stop = min(rows, start + LONG)
+            line = [_ready(x[start - before : stop], verbs.dtype) for x in inputs]
+            walk.call(line, params, verbs.states[0], [out[start:stop] for out in outs])
+        return _again(sentence, verbs, inputs, first, rows, before + period)
     wide = Verbs(lanes * columns, verbs.dtype)
-    planes: list[np.ndarray] = []
+    wide._direct.update(verbs._direct)
+    length = min(max(LANE, 4 * before), (rows - first) // lanes) // period * period
+    shape = (before + length, lanes * columns)
+    planes = [np.empty(shape, verbs.dtype) for _ in range(len(inputs) + len(outs))]
+    sources, targets = planes[: len(inputs)], planes[len(inputs) :]
     start = first
-    while True:
-        length = min(max(LANE, 4 * before), (rows - start) // lanes) // period * period
-        if length < max(before, 1):
-            break
-        stop = start + lanes * length
+    while length >= max(before, 1):
+        stop, long = start + lanes * length, before + length
         poll()
-        if not planes or len(planes[0]) != before + length:
-            wide._direct.clear()
-            shape = (before + length, lanes * columns)
-            planes = [np.empty(shape, verbs.dtype) for _ in range(len(inputs) + len(outs))]
-        for x, plane in zip(inputs, planes, strict=False):
-            rolling.interleave(_ready(x[start - before : stop], verbs.dtype), before, length, plane)
+        for x, plane in zip(inputs, sources, strict=True):
+            rolling.interleave(_ready(x[start - before : stop], verbs.dtype), before, length, plane[:long])
         wide.forget()
-        wide.speak(sentence, planes[: len(inputs)], planes[len(inputs) :], slice(0, before + length))
-        for out, plane in zip(outs, planes[len(inputs) :], strict=True):
+        wide.speak(sentence, sources, targets, slice(0, long))
+        for out, plane in zip(outs, targets, strict=True):
             part = out[start:stop] if out.flags.c_contiguous else np.empty((lanes * length, columns), verbs.dtype)
-            rolling.deinterleave(plane, before, part)
+            rolling.deinterleave(plane[:long], before, part)
             if not out.flags.c_contiguous:
                 out[start:stop] = part
         start = stop
+        length = min(length, (rows - start) // lanes // period * period)
     return _again(sentence, verbs, inputs, first, start, before + period) if start > first else start
 
 
