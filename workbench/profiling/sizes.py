@@ -93,8 +93,9 @@ def sizes(
     for name, found in reached.items():
         alone = sum(n for key, n in found.items() if uses[key] == 1)
         rows.append((name, type_of(chosen[name]), said(chosen[name]), sum(found.values()), alone))
-        if type(chosen[name]) is np.ndarray and alone < chosen[name].nbytes:
-            shared.add(name)  # a view, or what others are views of: another form of it would free nothing
+        array = chosen[name] if type(chosen[name]) is np.ndarray else None
+        if array is not None and array.base is not None and alone < array.nbytes:
+            shared.add(name)  # a view of what others hold, or of less than it looks: another form would free nothing
     total = sum({key: n for found in reached.values() for key, n in found.items()}.values())
     frame = pd.DataFrame(rows, columns=["name", "type", "what", "bytes", "alone"])
     frame["share"] = frame["bytes"] / total if total else 0.0
