@@ -123,6 +123,11 @@ def test_a_choice_spells_out_every_parameter_of_everything_that_is_registered(se
         ({"data": {"start": 2000}}, ParameterError, "expected a date"),
         ({"data": {"symbols": []}}, ParameterError, "None takes all"),
         (["model"], DataError, "expected a mapping"),
+        ("{not json", DataError, "not JSON"),
+        ("", DataError, "not JSON"),
+        ({"data": {"symbols": 5}}, ParameterError, "expected a list of names"),
+        ({"data": {"symbols": {"S0": 1}}}, ParameterError, "expected a list of names"),
+        ({"model": {"name": "ridge", "params": {"alpha": {1.0}}}}, ParameterError, "alpha"),
     ],
 )
 def test_what_is_wrong_is_refused_with_its_reason(content, kind, said):

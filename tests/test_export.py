@@ -96,6 +96,31 @@ CELLS = [
 FIGURES = 7
 
 
+def test_attached_images_stand_in_the_page(tmp_path):
+    dots = {name: f"{number}{'A' * 7}" for number, name in enumerate(("a.png", "b ü.png"))}
+    words = "![a](attachment:a.png)\n\n<img src='attachment:a.png'>\n\n![b](<attachment:b ü.png>) ![f](<c d.svg>)"
+    cell = nbf.new_markdown_cell(words)
+    cell["attachments"] = {name: {"image/png": dot} for name, dot in dots.items()}
+    (tmp_path / "c d.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    write(nbf.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    page = BeautifulSoup(report(tmp_path / "a.ipynb", tmp_path / "a.html", progress=False).read_text(), "html.parser")
+    shown = [image["src"] for image in page.find_all("img")]
+    assert shown[:3] == [f"data:image/png;base64,{dots[name]}" for name in ("a.png", "a.png", "b ü.png")]
+    assert shown[3].startswith("data:image/svg+xml;base64,")
+    assert len(shown) == 4
+
+
+def test_a_long_line_and_streams_in_turns_are_joined(tmp_path):
+    long = "import sys\nprint('x' * 2_000_000)"
+    turns = "for i in range(3):\n    print('out', i)\n    print('err', i, file=sys.stderr)\nprint('gone\\rkept')"
+    cells = [nbf.new_code_cell(long), nbf.new_code_cell(turns)]
+    write(nbf.new_notebook(cells=cells), tmp_path / "a.ipynb")
+    page = BeautifulSoup(report(tmp_path / "a.ipynb", tmp_path / "a.html", progress=False).read_text(), "html.parser")
+    said = [output.get_text().strip() for output in page.select(".output.stdout, .output.stderr")]
+    assert said[0] == "x" * 2_000_000
+    assert sorted(said[1:]) == ["err 0\nerr 1\nerr 2", "out 0\nout 1\nout 2\nkept"]
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("export")

@@ -233,11 +233,15 @@ def test_figures_of_a_sweep(given):
     space = {"max_depth": [2, 4, None], "min_samples_leaf": [5, 50]}
     spec = ModelSpec("random_forest", {"n_estimators": 2})
     swept = wb.sweep(spec, space, **given)
-    axes = wb.figures.parallel(swept).data[0].dimensions
-    assert [axis.label for axis in axes] == ["max_depth", "min_samples_leaf", "rank ic"]
-    assert list(axes[0].ticktext) == ["2", "4", "None"]
-    values = swept.table.loc[~swept.table["baseline"], "rank_ic"].to_numpy()
-    assert np.asarray(axes[2]["values"], dtype=float) == pytest.approx(values[::-1])
+    figure = wb.figures.parallel(swept)
+    assert {trace.type for trace in figure.data} == {"scatter"}  # drawn without WebGL
+    assert list(figure.layout.xaxis.ticktext) == ["max_depth", "min_samples_leaf", "rank ic"]
+    assert [note.text for note in figure.layout.annotations if note.x == 0] == ["2", "4", "None"]
+    tried = swept.table[~swept.table["baseline"]].iloc[::-1]  # the best is drawn last
+    values, choices = tried["rank_ic"].to_numpy(), {"2": 0, "4": 0.5, "None": 1}
+    lines = np.array([trace.y for trace in figure.data])
+    assert lines[:, 2] == pytest.approx((values - values.min()) / np.ptp(values), abs=1e-4)
+    assert lines[:, 0] == pytest.approx([choices["None" if pd.isna(v) else f"{v:g}"] for v in tried["max_depth"]])
     heat = wb.figures.surface(swept, "max_depth", "min_samples_leaf").data[0]
     assert list(heat.x) == ["2", "4", "None"]
     assert list(heat.y) == ["5", "50"]

@@ -129,7 +129,17 @@ def test_a_tag_that_cannot_be_read_stops_the_run_and_names_the_cell(tmp_path):
 
 
 def test_tags_are_read_in_their_units():
-    tags = ["parameters", "rtol=1e-6", "atol=0.5", "time=2min", "memory=1.5GiB"]
+    tags = [
+        "parameters",
+        "time-series",
+        "hide-input",
+        "nbval-skip",
+        "raises-exception",
+        "rtol=1e-6",
+        "atol=0.5",
+        "time=2min",
+        "memory=1.5GiB",
+    ]
     assert asked(tags) == {"rtol": 1e-6, "atol": 0.5, "time": 120.0, "memory": 1.5 * 2**30}
     assert asked(["time=250ms", "memory=200MB"]) == {"time": 0.25, "memory": 2e8}
 
@@ -147,6 +157,15 @@ def test_tags_are_read_in_their_units():
         ("tolerance=1e-6", "did you mean rtol=1e-6"),
         ("mem=1GB", "did you mean memory=200MB"),
         ("budget=5s", "known: rtol=1e-6, atol=1e-9, time=5s, memory=200MB"),
+        ("rtol", "expected as in rtol=1e-6"),
+        ("time", "expected as in time=5s"),
+        ("time:5s", "expected as in time=5s"),
+        ("Time < 5s", "expected as in time=5s"),
+        ("memory 200MB", "expected as in memory=200MB"),
+        ("nbval-check-ouput", "did you mean nbval-check-output"),
+        ("NBVAL_CHECK_OUTPUT", "did you mean nbval-check-output"),
+        ("nbval-checked", "known: nbval-check-output"),
+        ("raise-exception", "did you mean raises-exception"),
     ],
 )
 def test_tags_that_mean_nothing_are_refused(tag, said):

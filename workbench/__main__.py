@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     way = profile.add_mutually_exclusive_group()
     way.add_argument("--lines", action="store_const", const="lines", dest="way", help="by line")
     way.add_argument("--memory", action="store_const", const="memory", dest="way", help="its peak and its growth")
-    profile.add_argument("--top", type=int, default=20, help="rows that are shown, 20 by default")
+    profile.add_argument("--top", type=rows, default=20, help="rows that are shown, 20 by default")
     profile.add_argument("--save", metavar="FILE", help="write it too: .html or .json, whole or not at all")
     kernel = commands.add_parser("install", help="write the kernelspec that notebooks start from")
     where = kernel.add_mutually_exclusive_group()
@@ -79,6 +79,13 @@ def pair(word: str) -> tuple[str, str]:
     if not (equals and name.strip().isidentifier()):
         raise ParameterError(f"-p {word}: expected NAME=VALUE", hint="as in -p horizon=10")
     return name.strip(), value
+
+
+def rows(word: str) -> int:
+    """How many rows to show."""
+    if not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {word!r}, expected a whole number")
+    return int(word)
 
 
 def stop(number: int, frame: object) -> None:

@@ -5,6 +5,7 @@ Each takes the same options first, ``-o NAME -q -r --top N --save FILE``, and sh
 
 from __future__ import annotations
 
+import keyword
 import re
 import shlex
 import sys
@@ -192,7 +193,7 @@ class Call:
         values, rest = parse(self.name, line)
         name, save = values.pop("name", None), values.pop("save", None)
         quiet, give = values.pop("quiet", False), values.pop("give", False)
-        if name is not None and not name.isidentifier():
+        if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
             raise ParameterError(f"{self.name} -o {name}: expected a name")
         if save is not None:
             checked_target(save)  # before anything runs

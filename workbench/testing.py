@@ -45,6 +45,16 @@ _TIME = {"ms": 1e-3, "s": 1.0, "min": 60.0}
 _MEMORY = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 _UNITS = {"rtol": {"": 1.0}, "atol": {"": 1.0}, "time": _TIME, "memory": _MEMORY}
 _EXAMPLES = {"rtol": "rtol=1e-6", "atol": "atol=1e-9", "time": "time=5s", "memory": "memory=200MB"}
+_NBVAL = (
+    "nbval-check-output",
+    "nbval-ignore-output",
+    "nbval-raises-exception",
+    "nbval-skip",
+    "raises-exception",
+    "skip-execution",
+)
+# One of our names on its own, or with a number but without its sign.
+_ASKING = re.compile(r"(rtol|atol|time|memory)\s*(?:$|[:<>~-]*\s*[\d.])")
 _TAG = re.compile(r"(\d+\.?\d*(?:[eE][+-]?\d+)?)\s*([A-Za-z]*)")
 # A number on its own: no part of a word, a date, a time or a version.
 _NUMBER = re.compile(
@@ -154,6 +164,7 @@ def asked(tags: list[str]) -> dict[str, float]:
     for tag in tags:
         name, equals, value = tag.partition("=")
         if not equals:
+            _check_word(tag)
             continue
         if name not in _UNITS:
             near = difflib.get_close_matches(name, _UNITS, n=1) or ["rtol" if "tol" in name else ""]
@@ -164,6 +175,18 @@ def asked(tags: list[str]) -> dict[str, float]:
             raise ValueError(f"the tag {tag!r} can't be read, expected as in {_EXAMPLES[name]}")
         found[name] = float(read[1]) * units[read[2]]
     return found
+
+
+def _check_word(tag: str) -> None:
+    """Refuse a tag that was meant to ask for something: a slip in it would ask for nothing, and pass."""
+    if tag in _NBVAL:
+        return
+    if near := difflib.get_close_matches(tag.lower().replace("_", "-"), _NBVAL, n=1, cutoff=0.8):
+        raise ValueError(f"unknown tag {tag!r}; did you mean {near[0]}?")
+    if tag.lower().startswith("nbval"):
+        raise ValueError(f"unknown tag {tag!r}; known: {', '.join(_NBVAL)}")
+    if meant := _ASKING.match(tag.lower()):
+        raise ValueError(f"the tag {tag!r} can't be read, expected as in {_EXAMPLES[meant[1]]}")
 
 
 # ------------------------------------------------------------------------------------------------- what is compared

@@ -11,6 +11,7 @@ import mmap
 import sys
 import types
 from collections.abc import Iterable
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -40,15 +41,14 @@ def type_of(thing: object) -> str:
 
 
 def said(thing: object) -> str:
-    """Its shape and dtype, or its length."""
-    if isinstance(thing, (np.ndarray, pd.Series)) or (hasattr(thing, "dtype") and hasattr(thing, "shape")):
-        return f"{thing.dtype} {tuple(thing.shape)}"
-    if hasattr(thing, "shape"):
-        return str(tuple(thing.shape))
-    try:
+    """Its shape and dtype, or its length; empty where it has none, or does not tell."""
+    with suppress(Exception):  # what an object answers is its own affair
+        if isinstance(thing, (np.ndarray, pd.Series)) or (hasattr(thing, "dtype") and hasattr(thing, "shape")):
+            return f"{thing.dtype} {tuple(thing.shape)}"
+        if hasattr(thing, "shape"):
+            return str(tuple(thing.shape))
         return f"{len(thing):,} items"
-    except TypeError:
-        return ""
+    return ""
 
 
 def parts(thing: object) -> dict[object, int]:
@@ -68,6 +68,13 @@ def parts(thing: object) -> dict[object, int]:
 
 def _own(one: object, found: dict[object, int]) -> tuple[int, Iterable]:
     """The bytes of one part itself, and what else it leads to; buffers go into `found` by their address."""
+    try:
+        return _known(one, found)
+    except Exception:  # a proxy, a sparse tensor, an attribute that raises: what the collector sees of it
+        return object.__sizeof__(one), gc.get_referents(one)
+
+
+def _known(one: object, found: dict[object, int]) -> tuple[int, Iterable]:
     if isinstance(one, (str, bytes, int, float, complex)):
         return sys.getsizeof(one), ()
     if isinstance(one, np.ndarray):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from importlib.util import decode_source
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -86,6 +87,7 @@ class Work:
         if filename.startswith("<"):
             linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         work = cls(lambda: None, title, None, namespace, keep=keep)
+        namespace.setdefault("__builtins__", builtins)  # as exec does: what imports in C, such as pickle, looks there
         work.source, work.filename, work.flags = source, filename, flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         work.code = work.compiled(source)
 
@@ -109,12 +111,12 @@ class Work:
     @classmethod
     def script(cls, path: str | Path, argv: Iterable[str] = ()) -> Work:
         """The work that runs a script as ``python path argv`` would."""
-        path = Path(path)
+        path = Path(path)  # of text that Python can't read it raises SyntaxError or UnicodeDecodeError
         if not path.is_file():
             raise UnknownNameError.of("script", path.name, [p.name for p in path.parent.glob("*.py")])
         main = ModuleType("__main__")
         main.__file__ = str(path)
-        source = path.read_text(encoding="utf-8")
+        source = decode_source(path.read_bytes())
         work = cls.text(source, main.__dict__, str(path.resolve()), path.name, keep=True)
         inner, words = work.call, [str(path), *argv]
 

@@ -38,7 +38,7 @@ from .memory import Meter
 from .result import TOP, Result
 from .words import CODE
 
-_MARK = re.compile(r"^#[ \t]*variant[ \t]*:[ \t]*(?P<name>.*?)[ \t]*$", re.MULTILINE)
+_MARK = re.compile(r"^#[ \t]*variant[ \t]*:[ \t]*(?P<name>.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
 RESULT = "result"
 
 
@@ -259,7 +259,13 @@ def _row(name: str, runs: list[tuple], results: dict, first: str) -> dict:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two results are the same: numbers to nine digits, the order of a list counts."""
+    """Whether two results are the same: numbers to nine digits; the order of a list, and labels of pandas count."""
+    if isinstance(one, (pd.Series, pd.DataFrame)) and type(one) is type(other):
+        frames = (one, other) if isinstance(one, pd.DataFrame) else (one.to_frame(), other.to_frame())
+        if not all(a.equals(b) for a, b in zip(frames[0].axes, frames[1].axes, strict=True)):
+            return False
+        columns = range(frames[0].shape[1])
+        return all(same(frames[0].iloc[:, i].to_numpy(), frames[1].iloc[:, i].to_numpy()) for i in columns)
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):
         return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
@@ -272,4 +278,5 @@ def same(one: Any, other: Any) -> bool:
             return a.shape == b.shape and bool(np.allclose(a, b, rtol=1e-9, atol=0, equal_nan=True))
         return bool(np.array_equal(a, b))
     except (TypeError, ValueError):
-        return bool(one == other)
+        equal = one == other
+        return equal if isinstance(equal, bool) else False

@@ -8,13 +8,15 @@ second, and a peak that is shorter than that can be missed.
 
 from __future__ import annotations
 
+import _thread
 import ctypes
 import gc
 import linecache
 import sys
 import threading
+import time
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -25,10 +27,11 @@ import pandas as pd
 
 from . import collect
 from .collect import Work, collector
-from .result import TOP, Result
+from .result import TOP, Comparison, Result
 from .words import CODE, LIBRARY, OWN, TEXT, kind_of, where
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_KEPT, _MAPPED = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 FRAMES = 24  # of a traceback that tracemalloc keeps: deep enough to reach the user's line through a library
 _OURS = str(Path(__file__).parent)
 _kind = lru_cache(4096)(kind_of)
@@ -48,6 +51,52 @@ def trim() -> None:
     """Give back to the system what the allocator has free, so that a new allocation shows."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def settle_threads() -> None:
+    """Give back what glibc's arenas of threads have free at their ends, which `trim` leaves.
+
+    Otherwise what a thread has freed counts as growth, and a second run takes no memory. glibc does it where such a
+    thread frees something: so for each arena a thread starts, and frees a block.
+    """
+    libc = ctypes.CDLL(None)
+    if sys.platform != "linux" or not hasattr(libc, "malloc_info"):
+        return
+    time.sleep(0.01)  # a thread that was joined may still hold its arena
+    others = _arenas(libc) - 1
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    libc.mallopt(_KEPT, 128 << 10)
+    gate, freed = threading.Barrier(max(others, 1)), threading.Semaphore(0)
+
+    def free_a_block() -> None:
+        block = libc.malloc(100 << 10)
+        gate.wait()  # all at once: a thread that had ended would hand its arena to the next
+        libc.free(block)
+        freed.release()
+
+    for _ in range(others):
+        _thread.start_new_thread(free_a_block, ())
+    for _ in range(others):
+        freed.acquire()
+    # as far as glibc raises them by itself, once a large block was freed: what is below is not unmapped when it is
+    # freed, and so is counted to the page
+    libc.mallopt(_KEPT, 64 << 20)
+    libc.mallopt(_MAPPED, 32 << 20)
+
+
+def _arenas(libc: ctypes.CDLL) -> int:
+    text, size = ctypes.c_void_p(), ctypes.c_size_t()
+    libc.open_memstream.restype = ctypes.c_void_p
+    stream = ctypes.c_void_p(libc.open_memstream(ctypes.byref(text), ctypes.byref(size)))
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    count = ctypes.string_at(text, size.value).count(b"<heap nr")
+    libc.free(text)
+    return count
 
 
 def is_exact() -> bool:
@@ -73,11 +122,13 @@ class Meter:
         Where the mark was set back meanwhile: the highest that it stood.
     """
 
-    def __init__(self, *, collect: bool = True):
+    def __init__(self, *, collect: bool = True, settle: Callable[[], object] = lambda: None):
+        self.settle = settle  # called before memory is read, besides collection and `trim`
         self.collect = collect  # garbage of any age: takes half a second where torch is loaded
 
     def _settle(self) -> None:
         gc.collect(2 if self.collect else 1)
+        self.settle()
         trim()
 
     def __enter__(self) -> Meter:
@@ -123,9 +174,16 @@ def _resident() -> int:
 
 
 class MemoryProfile(Result):
-    """Peak and growth in ``facts``, bytes; the rows are lines, or the places that allocated, where asked."""
+    """Peak and growth in bytes; the rows are these two, or the places that allocated, where asked.
+
+    Attributes
+    ----------
+    lines : DataFrame or None
+        By line, where asked.
+    """
 
     columns: ClassVar[dict[str, str]] = {
+        "what": TEXT,
         "function": CODE,
         "where": TEXT,
         "line": "n",
@@ -143,6 +201,8 @@ class MemoryProfile(Result):
     def __init__(self, *args, lines: pd.DataFrame | None = None, **options):
         super().__init__(*args, **options)
         self.lines = lines
+        if "where" not in self.rows:
+            self.keys = ("what",)
 
     @property
     def peak(self) -> int:
@@ -154,11 +214,18 @@ class MemoryProfile(Result):
         """Bytes above the start, at the end."""
         return self.facts["growth"][0]
 
+    def compare(self, other: Result) -> Comparison:
+        """By the places that allocated, where both have them; else by peak and growth."""
+        if isinstance(other, MemoryProfile) and self.keys != other.keys:
+            this, other = (MemoryProfile(p.title, _totals(p), facts=p.facts, top=p.top) for p in (self, other))
+            return this.compare(other)
+        return super().compare(other)
+
     def tables(self) -> list[tuple[str, pd.DataFrame]]:
         shown = []
         if self.lines is not None:
             shown.append(("by line: what it added, and the most that it took beyond what was there", self.lines))
-        if "bytes" in self.rows:
+        if "where" in self.rows:
             shown.append(("what is still held at the end, by the line that allocated it", self.rows))
         return shown or [("", pd.DataFrame())]
 
@@ -201,12 +268,12 @@ def memory(
         tracemalloc.reset_peak()
     try:
         at_first = tracemalloc.get_traced_memory()[0] if allocations else 0
-        with Meter() as meter:
+        with Meter(settle=settle_threads) as meter:
             error = work.run() if traced is None else traced.run(work)
             if traced is not None:
                 meter.most = max(meter.most, traced.most)
         asked = tracemalloc.get_traced_memory()[1] - at_first if allocations else 0
-        rows = _grown(before, held()) if allocations else pd.DataFrame()
+        rows = _grown(before, held()) if allocations else _totals(meter)
     finally:
         if allocations and not tracing:
             tracemalloc.stop()
@@ -221,6 +288,10 @@ def memory(
         notes.append("tracemalloc's own memory is part of this peak, and it slowed the work down.")
     table = None if traced is None else traced.table()
     return MemoryProfile(work.title, rows, facts=facts, notes=notes, top=top, error=error, lines=table)
+
+
+def _totals(one: Meter | MemoryProfile) -> pd.DataFrame:
+    return pd.DataFrame({"what": ["peak", "growth"], "bytes": [one.peak, one.growth]})
 
 
 # -------------------------------------------------------------------------------- who allocated what, by tracemalloc

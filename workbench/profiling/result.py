@@ -162,7 +162,7 @@ class Result:
 
 def checked_target(path: str | Path) -> Path:
     """`path`, if a profile can be written there."""
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.suffix not in (".html", ".json"):
         raise ParameterError(
             f"a profile can't be saved as {path.name!r}", hint="name a file that ends in .html or .json"

@@ -38,7 +38,12 @@ def profile(path: str | Path, argv: Sequence[str] = (), *, way: str = "time", to
     """
     if save is not None:
         checked_target(save)
-    result = WAYS[way](Work.script(path, argv), top=top)
+    try:
+        work = Work.script(path, argv)
+    except (SyntaxError, UnicodeDecodeError) as error:  # told as python tells it
+        traceback.print_exception(error.with_traceback(None))
+        return 1
+    result = WAYS[way](work, top=top)
     sys.stdout.flush()
     print(result)
     if save is not None:

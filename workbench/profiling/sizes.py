@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
+import numpy as np
 import pandas as pd
 
 from ..errors import UnknownNameError
@@ -83,20 +84,23 @@ def sizes(
         if name not in namespace:
             raise UnknownNameError.of("name", name, shown)
     chosen = {n: namespace[n] for n in (names or shown)}
-    chosen = {n: o for n, o in chosen.items() if not isinstance(o, NOT_ENTERED)}
+    chosen = {n: o for n, o in chosen.items() if not issubclass(type(o), NOT_ENTERED)}
     if not names and namespace.get("Out"):
         chosen["Out"] = namespace["Out"]
     reached = {name: parts(o) for name, o in chosen.items()}
     uses = Counter(key for found in reached.values() for key in found)
-    rows = []
+    rows, shared = [], set()
     for name, found in reached.items():
         alone = sum(n for key, n in found.items() if uses[key] == 1)
         rows.append((name, type_of(chosen[name]), said(chosen[name]), sum(found.values()), alone))
+        array = chosen[name] if type(chosen[name]) is np.ndarray else None
+        if array is not None and array.base is not None and alone < array.nbytes:
+            shared.add(name)  # a view of what others hold, or of less than it looks: another form would free nothing
     total = sum({key: n for found in reached.values() for key, n in found.items()}.values())
     frame = pd.DataFrame(rows, columns=["name", "type", "what", "bytes", "alone"])
     frame["share"] = frame["bytes"] / total if total else 0.0
     frame = frame.sort_values("bytes", ascending=False, kind="stable")
-    cheaper = forms(chosen) if suggest else pd.DataFrame()
+    cheaper = forms({n: o for n, o in chosen.items() if n not in shared}) if suggest else pd.DataFrame()
     facts = {"names": (len(frame), "n"), "in all, each part once": (total, "B")}
     if len(cheaper):
         facts["cheaper forms save"] = (float(cheaper.groupby("name")["saved"].max().sum()), "B")

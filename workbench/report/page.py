@@ -20,6 +20,7 @@ import logging
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -47,6 +48,7 @@ _MAPS = re.compile(r"choropleth|(scatter|density|choropleth)(geo|map|mapbox)")
 _DTYPES = {name: name for name in ("i1", "u1", "i2", "u2", "i4", "u4", "f4", "f8")}
 _DTYPES |= {"u1c": "u1", "uint8c": "u1", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2"}
 _DTYPES |= {"int32": "i4", "uint32": "u4", "float32": "f4", "float64": "f8"}
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 _IMG = re.compile(r"<img\b[^>]*>", re.IGNORECASE)
 # What pandas writes for a day.
 _MIDNIGHT = re.compile(r"\s*(\d{4}-\d\d-\d\d) 00:00:00(\+00:00)?\s*")
@@ -320,12 +322,21 @@ def _exporter():
             # Only the tag itself: nbconvert parses the whole piece, which closes a lone <em> at once.
             return _IMG.sub(lambda tag: super(Renderer, self)._html_embed_images(tag[0]), html)
 
+        def _embed_image_or_attachment(self, src: str) -> str:
+            # Markdown writes %20 for a space in a name of a file; what else has a scheme keeps it.
+            named = src.startswith("attachment:") or not _SCHEME.match(src)
+            return super()._embed_image_or_attachment(unquote(src) if named else src)
+
+        def _src_to_base64(self, src: str) -> str | None:
+            if src.startswith("attachment:"):
+                return self._embed_image_or_attachment(src)
+            return super()._src_to_base64(src)
+
     class Exporter(HTMLExporter):
-        def markdown2html(self, context, source: str) -> str:
+        def markdown2html(self, context, source: str, attachments: dict | None = None) -> str:
             folder = context.get("resources", {}).get("metadata", {}).get("path", "")
-            attachments = context.get("cell", {}).get("attachments", {})
             renderer = Renderer(
-                escape=False, attachments=attachments, embed_images=True, path=folder, anchor_link_text="#"
+                escape=False, attachments=attachments or {}, embed_images=True, path=folder, anchor_link_text="#"
             )
             return MarkdownWithMath(renderer=renderer).render(source)
 

@@ -7,7 +7,7 @@ A choice is the truth, and the chooser a view of it: the controls change it, `Ch
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..backtest import PARAMS, WEIGHTING
@@ -67,12 +67,12 @@ class Choice:
     # ------------------------------------------------------------------ JSON
 
     @classmethod
-    def of(cls, content: Mapping) -> Choice:
+    def of(cls, content: Mapping | str) -> Choice:
         """The choice that `to_dict` wrote; a section that is left out is that of `default`.
 
         Parameters
         ----------
-        content : mapping
+        content : mapping, or the JSON of one
             The sections data (start, end, symbols), features (a list of name, params, output, across), label and
             model (name, params; a model also its seed), splits (kind, and what it takes), portfolio and costs.
 
@@ -83,6 +83,11 @@ class Choice:
         UnknownNameError, ParameterError
             As where the things are made; a note says in which section.
         """
+        if isinstance(content, str):
+            try:
+                content = json.loads(content)
+            except (ValueError, RecursionError) as error:
+                raise DataError(f"a choice is not JSON: {error}", hint="Choice.to_dict writes one") from error
         content = {**_default(), **_known("the choice", content, SECTIONS)}
         with _within("data"):
             data = {"start": None, "end": None, "symbols": None} | _known("data", content["data"], (*_DATES, "symbols"))
@@ -93,7 +98,8 @@ class Choice:
             entry = labels[named.get("name")]
             label = entry.name, check_params(entry.name, entry.params, named.get("params") or {})
         with _within("model"):
-            spec = ModelSpec.from_json(json.dumps(_known("model", content["model"], ("name", "params", "seed"))))
+            named = _known("model", content["model"], ("name", "params", "seed"))
+            spec = ModelSpec(named.get("name"), named.get("params"), named.get("seed", 0))
         with _within("splits"):
             splits = Splits.from_dict(_known("splits", content["splits"]))
         with _within("portfolio"):
@@ -316,7 +322,9 @@ def _date(name: str, value: object) -> str | None:
 def _symbols(value: object) -> tuple[str, ...] | None:
     if value is None:
         return None
-    if isinstance(value, str) or not all(isinstance(name, str) for name in value) or not len(value):
+    listed = isinstance(value, Iterable) and not isinstance(value, (str, Mapping))
+    value = list(value) if listed else value
+    if not listed or not value or not all(isinstance(name, str) for name in value):
         raise ParameterError(f"data: symbols={value!r}, expected a list of names", hint="None takes all")
     return tuple(value)
 

@@ -101,7 +101,7 @@ class Chooser(ipw.VBox):
 
     @spec.setter
     def spec(self, content: Mapping | str) -> None:
-        choice = Choice.of(json.loads(content) if isinstance(content, str) else content)
+        choice = Choice.of(content)
         choice.bars(self._panel)
         self._choice = choice
         self._troubled.clear()

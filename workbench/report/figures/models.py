@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from ...errors import DataError, ParameterError, UnknownNameError
+from ..style import template
 from .core import _decades, _finish, _safe, heatmap, lines
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 MOST = 30  # features that are drawn
+COLORS_OF_PLACE = tuple(template()["layout"]["colorway"][:2])  # of a setting, and of the best
 
 
 def importance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
@@ -40,7 +42,12 @@ def importance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
             x=shown["drop"].to_numpy().astype(np.float32),
             y=[_safe(_short(name)) for name in shown.index],
             orientation="h",
-            error_x={"type": "data", "array": shown["error"].to_numpy().astype(np.float32), "thickness": 1.2},
+            error_x={
+                "type": "data",
+                "array": shown["error"].to_numpy().astype(np.float32),
+                "thickness": 1.2,
+                "color": template()["layout"]["font"]["color"],
+            },
             hovertemplate="%{x:.4f}",
             name="drop",
         )
@@ -118,7 +125,7 @@ def coefficients(table: pd.DataFrame, *, title: str = "Coefficients by fold") ->
 
 
 def parallel(sweep: object, *, title: str | None = None) -> Figure:
-    """Parallel coordinates: one line a setting of a sweep, across its parameters to its measure.
+    """Parallel coordinates: one line a setting of a sweep, across its parameters to its measure; the best stands out.
 
     Parameters
     ----------
@@ -128,8 +135,9 @@ def parallel(sweep: object, *, title: str | None = None) -> Figure:
     Returns
     -------
     plotly.graph_objects.Figure
+        Of plain lines, which need no WebGL: previews and many virtual machines have none.
     """
-    from plotly.graph_objects import Figure, Parcoords
+    from plotly.graph_objects import Figure, Scatter
 
     table = _tried(sweep, "parallel")
     measure = sweep.measure
@@ -137,20 +145,40 @@ def parallel(sweep: object, *, title: str | None = None) -> Figure:
     if table.empty:
         raise DataError(f"parallel: no setting has a {measure}", hint="it is not defined where scores are constant")
     axes = [_axis(table[name], name) for name in sweep.varied]
-    values = table[measure].to_numpy(dtype=float)
-    axes.append({"label": measure.replace("_", " "), "values": values, "tickformat": ".3~f"})
-    figure = Figure(
-        Parcoords(
-            dimensions=axes,
-            line={"color": np.arange(1, len(table) + 1), "coloraxis": "coloraxis"},  # by place: evenly spread
-            labelangle=0,
-            domain={"x": [0.03, 0.97], "y": [0, 0.9]},
+    axes.append(_axis(table[measure].astype(float), measure.replace("_", " "), plain=True))
+    heights = np.column_stack([axis["heights"] for axis in axes])
+    words = [
+        "<br>".join(f"{_safe(axis['label'])} {_safe(_said(row))}" for axis, row in zip(axes, rows, strict=True))
+        for rows in zip(*(table[name] for name in [*sweep.varied, measure]), strict=True)
+    ]
+    figure, count = Figure(), len(table)
+    for place, (line, said) in enumerate(zip(heights, words, strict=True), start=1):
+        best = place == count
+        color = COLORS_OF_PLACE[1] if best else COLORS_OF_PLACE[0]
+        figure.add_trace(
+            Scatter(
+                x=list(range(len(axes))),
+                y=line.round(4).tolist(),
+                mode="lines",
+                line={"color": color, "width": 2.5 if best else 1.2},
+                opacity=1.0 if best else 0.15 + 0.75 * (place / count) ** 2,
+                name=said,
+                hovertemplate="%{fullData.name}<extra></extra>",
+            )
         )
-    )
-    figure.update_layout(coloraxis={"showscale": False, "autocolorscale": True})
-    named = f"{len(table)} settings of {sweep.spec.name}, by {measure.replace('_', ' ')}" if title is None else title
-    figure = _finish(figure, named, 420, hovermode="closest")
-    figure.update_layout(margin={"t": 90, "l": 70, "r": 70})
+    for number, axis in enumerate(axes):
+        figure.add_shape(type="line", x0=number, x1=number, y0=0, y1=1, line={"width": 1}, layer="below")
+        last = number == len(axes) - 1
+        side = {"xanchor": "left", "xshift": 5} if last else {"xanchor": "right", "xshift": -5}
+        for height, text in axis["ticks"]:
+            figure.add_annotation(x=number, y=height, text=_safe(_short(text, 14)), showarrow=False, **side)
+    labels = [_safe(_short(axis["label"], 24)) for axis in axes]
+    figure.update_xaxes(tickvals=list(range(len(axes))), ticktext=labels, side="top", range=[-0.3, len(axes) - 0.75])
+    figure.update_xaxes(showline=False, ticks="", fixedrange=True)
+    figure.update_yaxes(visible=False, range=[-0.04, 1.04], fixedrange=True)
+    named = f"{count} settings of {sweep.spec.name}, by {measure.replace('_', ' ')}" if title is None else title
+    figure = _finish(figure, named, 420, hovermode="closest", showlegend=False)
+    figure.update_layout(margin={"t": 90, "l": 20, "r": 20})
     return figure
 
 
@@ -202,22 +230,31 @@ def _ordered(values: pd.Series) -> list:
     return sorted(numbers) + [v for v in distinct if v not in numbers]
 
 
-def _axis(values: pd.Series, name: str) -> dict:
-    """One axis of the parallel coordinates: a number, by its logarithm where it spans decades, or a choice."""
-    if not _is_number(values):
-        choices = [str(v) for v in _ordered(values)]
-        return {
-            "label": name,
-            "values": [choices.index(str(v)) for v in values],
-            "tickvals": list(range(len(choices))),
-            "ticktext": choices,
-        }
-    numbers = values.to_numpy(dtype=float)
-    if numbers.min() > 0 and numbers.max() / numbers.min() >= 100:
-        marks = _decades(numbers.min(), numbers.max())
-        ticks = {"tickvals": np.log10(marks), "ticktext": [f"{mark:g}" for mark in marks]}
-        return {"label": name, "values": np.log10(numbers), **ticks}
-    return {"label": name, "values": numbers}
+def _axis(values: pd.Series, name: str, *, plain: bool = False) -> dict:
+    """One axis of the parallel coordinates: heights in [0, 1], and (height, words) of its ticks.
+
+    A number stands by its logarithm where it spans decades (never where `plain`); else it is a choice.
+    """
+    if _is_number(values):
+        numbers = values.to_numpy(dtype=float)
+        low, high = numbers.min(), numbers.max()
+        logs = not plain and low > 0 and high / low >= 100
+        marks = _decades(low, high) if logs else list(dict.fromkeys(np.linspace(low, high, 5)))
+        at, marks_at = (np.log10(numbers), np.log10(marks)) if logs else (numbers, np.asarray(marks))
+    else:
+        marks = [str(v) for v in _ordered(values)]
+        at, marks_at = np.array([float(marks.index(str(v))) for v in values]), np.arange(float(len(marks)))
+    base, extent = at.min(), np.ptp(at)
+
+    def heights(where: np.ndarray) -> np.ndarray:
+        return (where - base) / extent if extent else np.full(len(where), 0.5)
+
+    ticks = [(float(h), _said(mark)) for h, mark in zip(heights(marks_at), marks, strict=True)]
+    return {"label": name, "heights": heights(at), "ticks": ticks}
+
+
+def _said(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _classes(values: pd.Series) -> pd.Series:
