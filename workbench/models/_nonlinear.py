@@ -16,7 +16,7 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..errors import DataError, ParameterError, WorkbenchError
+from ..errors import Cancelled, DataError, ParameterError, WorkbenchError
 from ..kernels import poll
 from ._estimators import checked_weight
 from ._regression import interval_table
@@ -49,10 +49,10 @@ class _Problem:
         self.target = float(np.linalg.norm(root * y))
 
     def value(self, parameters: np.ndarray) -> np.ndarray:
+        poll()
         return curve_values(self.curve, self.x, parameters)
 
     def residual(self, parameters: np.ndarray) -> np.ndarray:
-        poll()
         found = self.root * (self.value(parameters) - self.y)
         return np.where(np.abs(found) < _FAR, found, _FAR)  # a NaN is not below
 
@@ -139,6 +139,8 @@ def curve_values(curve: Curve, x: np.ndarray, parameters) -> np.ndarray:
     try:
         with np.errstate(all="ignore"):
             found = np.asarray(curve.function(x, *parameters), dtype=float)
+    except Cancelled:
+        raise
     except Exception as error:
         raise DataError(
             f"curve {curve.name!r} raised {type(error).__name__} at {tried}: {error}",
@@ -251,6 +253,8 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
             try:
                 with np.errstate(all="ignore"):
                     begin = begin(x, y)
+            except Cancelled:
+                raise
             except Exception as error:
                 raise DataError(
                     f"curve {self.curve.name!r}: the guess of its start raised {type(error).__name__}: {error}",
