@@ -41,7 +41,7 @@ from .errors import Cancelled, ParameterError, TaskError, UnknownNameError, Work
 
 HOWS = ("threads", "serial", "processes")
 LOOK = 0.01  # seconds between two looks whether to stop
-GRACE = 0.04  # seconds that tasks are given to end by themselves once it is asked for
+GRACE = 0.03  # seconds that tasks are given to end by themselves once it is asked for
 PATIENCE = 0.1  # seconds between two looks whether a worker process still has a parent, and a task in it its flag
 
 
@@ -246,8 +246,8 @@ def _outcomes(tasks, how, workers, stop: _Stop) -> Iterator[tuple[int, object, B
             _lower(flag)
 
 
-def _awaited(outcomes: Callable[[], Iterable], stop: _Stop) -> Iterator[tuple]:
-    """The outcomes as they come; once `stop` is asked for, those that come within `GRACE`.
+def _awaited(outcomes: Callable[[], Iterable], stop: _Stop, grace: float = GRACE) -> Iterator[tuple]:
+    """The outcomes as they come; once `stop` is asked for, those that come within so many seconds.
 
     joblib waits for tasks that run, and would kill all workers if it was told not to, those of other runs with them.
     So another thread waits, as long as it takes.
@@ -268,7 +268,7 @@ def _awaited(outcomes: Callable[[], Iterable], stop: _Stop) -> Iterator[tuple]:
     while True:
         now = time.monotonic()
         if last is None and stop.wanted:
-            last = now + GRACE
+            last = now + grace
         try:
             outcome = came.get(timeout=LOOK if last is None else min(LOOK, max(0.0, last - now)))
         except queue.Empty:
@@ -280,6 +280,33 @@ def _awaited(outcomes: Callable[[], Iterable], stop: _Stop) -> Iterator[tuple]:
         if isinstance(outcome, BaseException):
             raise outcome
         yield outcome
+
+
+def apart(call: Callable, *args):
+    """``call(*args)`` on another thread, where something may stop it: for long steps that have no loop to look from.
+
+    What was stopped goes on there until it looks up, and what comes of it is dropped.
+
+    Raises
+    ------
+    Cancelled
+        By a `CancelToken` or a checkpoint around; `call` is given twice `GRACE`, so that runs within end before.
+    """
+    if hooks.check() is None:
+        return call(*args)
+    stop = _Stop(hooks.check())
+
+    def attempt():
+        with hooks.checkpoint(stop.check):
+            yield (call(*args),)
+
+    try:
+        for (result,) in _awaited(attempt, stop, 2 * GRACE):
+            return result
+    finally:
+        stop.over.set()
+    hooks.poll()
+    raise Cancelled("cancelled", hint="what was finished is kept")
 
 
 def _flag() -> str:
