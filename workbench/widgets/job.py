@@ -196,7 +196,7 @@ class Job:
 
     def __init__(self, choice: Choice, panel: Panel, ledger: Ledger, told: Callable):
         self.choice, self.outcome, self.error = choice, Outcome(), None
-        self.ledger, self.ended = ledger, False
+        self.ledger, self.ended, self._over = ledger, False, threading.Event()
         self._cancel, self._told, self._panel = CancelToken(), told, panel
         self._thread = threading.Thread(target=self._work, name="workbench-chooser", daemon=True)
 
@@ -209,8 +209,8 @@ class Job:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended; whether it has."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        # not for the thread: one whose join was interrupted says that it has ended, whatever it does (Python 3.11)
+        return self._over.wait(timeout)
 
     @property
     def stopped(self) -> bool:
@@ -228,7 +228,10 @@ class Job:
         except BaseException as error:  # whatever it is, the job has ended: else the widget would wait for good
             self.error = error
         self.ended = True
-        self._told(self, None)
+        try:
+            self._told(self, None)
+        finally:
+            self._over.set()
 
 
 def in_a_line(error: BaseException) -> tuple[str, str | None]:
