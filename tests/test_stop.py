@@ -102,3 +102,9 @@ def test_a_splitter_comes_back_from_its_dict(splits):
 def test_a_splitter_that_there_is_not_is_named():
     with pytest.raises(UnknownNameError, match="WalkForward"):
         Splits.from_dict({"kind": "WalkForwards"})
+
+
+def test_splines_of_some_samples_at_a_time_are_those_of_all_to_the_bit():
+    X = np.random.default_rng(3).standard_normal((20_000, 3))
+    made = wb.ModelSpec("splines").build().fit(X, X[:, 0])
+    assert np.array_equal(made._basis(X), made.splines_.transform(X))

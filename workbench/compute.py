@@ -6,21 +6,28 @@ write into memory they share; ``how="processes"`` goes to the backend of an oute
 
 Every task has one BLAS and one OpenMP thread to itself: sums are then made in the same order however the
 tasks are run, and serial, threads and processes give the same bits.
+
+A run can be stopped, by its `CancelToken` or by the `workbench.hooks.checkpoint` block that it stands in. Its tasks see
+it at their next `workbench.hooks.poll`, on threads and in processes alike; the run itself waits for them no longer than
+`GRACE`. What is within a library by then goes on until it looks up, and what comes of it is dropped.
 """
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import pickle
+import queue
 import sys
+import tempfile
 import threading
 import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from functools import cache
 
 import joblib
@@ -33,10 +40,13 @@ from . import hooks
 from .errors import Cancelled, ParameterError, TaskError, UnknownNameError, WorkbenchError
 
 HOWS = ("threads", "serial", "processes")
+LOOK = 0.01  # seconds between two looks whether to stop
+GRACE = 0.03  # seconds that tasks are given to end by themselves once it is asked for
+PATIENCE = 0.1  # seconds between two looks whether a worker process still has a parent, and a task in it its flag
 
 
 class CancelToken:
-    """A flag that stops long work between two of its tasks; may be set from any thread.
+    """A flag that stops long work, between two of its tasks and within; may be set from any thread.
 
     Examples
     --------
@@ -64,6 +74,11 @@ class CancelToken:
             raise Cancelled("cancelled", hint="what was finished is kept")
 
 
+def until(cancel: CancelToken | None) -> AbstractContextManager[None]:
+    """Within this block long work, of the calling thread and of runs, ends once `cancel` is set; None: it doesn't."""
+    return hooks.checkpoint(None if cancel is None else cancel.check)
+
+
 def run(
     tasks: Iterable[tuple],
     *,
@@ -89,7 +104,9 @@ def run(
     progress : bool or callable, optional
         True draws a tqdm bar; a callable is called as ``progress(done, total, name)``.
     cancel : CancelToken, optional
-        Looked at before each task: tasks that run are finished, the others are not begun.
+        Looked at before each task, and within those that poll (`workbench.hooks.poll`): kernels and every model of
+        the package do. What doesn't is left to itself after `GRACE`, and its result is dropped; only ``how="serial"``
+        waits for it, as it runs in the calling thread.
     done : callable, optional
         Called as ``done(name, result)`` in the calling thread as each task finishes, in order of finishing.
     kind : str, default "task"
@@ -110,34 +127,35 @@ def run(
     """
     tasks = [_checked(task) for task in tasks]
     check_how(how, workers)
-    cancel = cancel or CancelToken()
-    halt = threading.Event()  # set by a failed task, which must not touch the caller's token
     results, finished, failed = [None] * len(tasks), 0, {}
-    outcomes = closing(_outcomes(tasks, how, workers, lambda: halt.is_set() or cancel.cancelled))
-    with reporter(progress, len(tasks)) as report, one_thread_each(), _quiet(), outcomes as ended:
-        for index, value, error, span in ended:
-            name = tasks[index][0]
-            if hooks.task is not None:
-                hooks.task(kind, name, span)
-            if error is not None:
-                failed[index] = error
-                halt.set()
-                continue
-            results[index] = value
-            finished += 1
-            if done is not None:
-                done(name, value)
-            report(name)
-    if failed:
-        first = min(failed)
-        if isinstance(failed[first], Cancelled):
-            raise failed[first]
-        raise _failure(tasks[first][0], failed[first], len(failed) - 1) from failed[first]
-    if finished < len(tasks):
-        raise Cancelled(
-            f"cancelled after {finished} of {len(tasks)} tasks",
-            hint="what was finished is kept; run again to resume",
-        )
+    with until(cancel):
+        stop = _Stop(hooks.check())
+        outcomes = closing(_outcomes(tasks, how, workers, stop))
+        with reporter(progress, len(tasks)) as report, one_thread_each(), _quiet(), outcomes as ended:
+            for index, value, error, span in ended:
+                name = tasks[index][0]
+                if hooks.task is not None:
+                    hooks.task(kind, name, span)
+                if error is not None:
+                    stop.halt.set()
+                    if not isinstance(error, Cancelled):
+                        failed[index] = error
+                    continue
+                results[index] = value
+                finished += 1
+                if done is not None:
+                    done(name, value)
+                report(name)
+        if failed:
+            first = min(failed)
+            raise _failure(tasks[first][0], failed[first], len(failed) - 1) from failed[first]
+        if finished < len(tasks):
+            with suppress(Cancelled):  # it says less than this does
+                hooks.poll()
+            raise Cancelled(
+                f"cancelled after {finished} of {len(tasks)} tasks",
+                hint="what was finished is kept; run again to resume",
+            )
     return results
 
 
@@ -155,38 +173,65 @@ def _checked(task: tuple) -> tuple:
     return task
 
 
-def _outcomes(tasks, how, workers, halted) -> Iterator[tuple[int, object, BaseException | None, tuple]]:
-    """(index, value, error, span) of each task as it finishes, without those that `halted` kept from beginning."""
+class _Stop:
+    """Whether a run and its tasks shall go on; asked from any of its threads.
+
+    `halt` keeps tasks from beginning, after one has failed; `over` ends those that run, after the run has ended.
+    """
+
+    def __init__(self, asked: Callable[[], None] | None):
+        self.halt, self.over, self._asked = threading.Event(), threading.Event(), asked
+
+    def check(self) -> None:
+        """Raise where a task shall end."""
+        if self.over.is_set():
+            raise Cancelled("cancelled", hint="what was finished is kept")
+        if self._asked is not None:
+            self._asked()
+
+    @property
+    def wanted(self) -> bool:
+        try:
+            self.check()
+        except Exception:  # whatever it is, the thread that called `run` raises it
+            return True
+        return False
+
+    @property
+    def halted(self) -> bool:
+        return self.halt.is_set() or self.wanted
+
+
+def _outcomes(tasks, how, workers, stop: _Stop) -> Iterator[tuple[int, object, BaseException | None, tuple]]:
+    """(index, value, error, span) of each task as it finishes, without those that `stop` kept from beginning."""
     shared = how == "threads"
     workers = _workers(workers)
-    if how == "serial" or (shared and 1 in (workers, len(tasks))):
+    if how == "serial" or (shared and workers == 1):
         for index, task in enumerate(tasks):
-            if halted():
+            if stop.halted:
                 return
             yield _attempt(index, task[1], task[2:])
         return
     begun: set[int] = set()
+    flag = None if shared else _flag()
 
     def calls():
         for index, task in enumerate(tasks):
-            if halted():
+            if stop.halted:
                 return
             begun.add(index)
             if shared:
-                yield joblib.delayed(_attempt)(index, task[1], task[2:], halted)
+                yield joblib.delayed(_attempt)(index, task[1], task[2:], stop)
             else:
-                yield joblib.delayed(_attempt_away)(os.getpid(), index, task[1], task[2:])
+                yield joblib.delayed(_attempt_away)((os.getpid(), flag), index, task[1], task[2:])
 
     hints = {"require": "sharedmem"} if shared else {"prefer": "processes", "pre_dispatch": "n_jobs"}
     pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **hints)
     seen: set[int] = set()
-    outcomes = None
     try:
-        outcomes = pool(calls())
-        for outcome in outcomes:
-            if outcome is not None:
-                seen.add(outcome[0])
-                yield outcome
+        for outcome in _awaited(lambda: pool(calls()), stop):
+            seen.add(outcome[0])
+            yield outcome
     except TerminatedWorkerError as error:
         lost = ", ".join(repr(tasks[i][0]) for i in sorted(begun - seen))
         raise TaskError(
@@ -196,8 +241,88 @@ def _outcomes(tasks, how, workers, halted) -> Iterator[tuple[int, object, BaseEx
     except (BrokenProcessPool, pickle.PicklingError) as error:
         raise _not_sent([tasks[i] for i in sorted(begun - seen)], error) from error
     finally:
-        if outcomes is not None:
-            outcomes.close()
+        stop.over.set()
+        if flag is not None:
+            _lower(flag)
+
+
+def _awaited(outcomes: Callable[[], Iterable], stop: _Stop, grace: float = GRACE) -> Iterator[tuple]:
+    """The outcomes as they come; once `stop` is asked for, those that come within so many seconds.
+
+    joblib waits for tasks that run, and would kill all workers if it was told not to, those of other runs with them.
+    So another thread waits, as long as it takes.
+    """
+    came: queue.SimpleQueue = queue.SimpleQueue()
+
+    def wait():
+        try:
+            for outcome in outcomes():
+                if outcome is not None:
+                    came.put(outcome)
+            came.put(None)
+        except BaseException as error:
+            came.put(error)
+
+    threading.Thread(target=wait, name="workbench-run", daemon=True).start()
+    last = None
+    while True:
+        now = time.monotonic()
+        if last is None and stop.wanted:
+            last = now + grace
+        try:
+            outcome = came.get(timeout=LOOK if last is None else min(LOOK, max(0.0, last - now)))
+        except queue.Empty:
+            if last is not None and now >= last:
+                return
+            continue
+        if outcome is None:
+            return
+        if isinstance(outcome, BaseException):
+            raise outcome
+        yield outcome
+
+
+def apart(call: Callable, *args):
+    """``call(*args)`` on another thread, where something may stop it: for long steps that have no loop to look from.
+
+    What was stopped goes on there until it looks up, and what comes of it is dropped.
+
+    Raises
+    ------
+    Cancelled
+        By a `CancelToken` or a checkpoint around; `call` is given twice `GRACE`, so that runs within end before.
+    """
+    if hooks.check() is None:
+        return call(*args)
+    stop = _Stop(hooks.check())
+
+    def attempt():
+        with hooks.checkpoint(stop.check):
+            yield (call(*args),)
+
+    try:
+        for (result,) in _awaited(attempt, stop, 2 * GRACE):
+            return result
+    finally:
+        stop.over.set()
+    hooks.poll()
+    raise Cancelled("cancelled", hint="what was finished is kept")
+
+
+def _flag() -> str:
+    """A new empty folder: worker processes go on as long as it is there."""
+    try:
+        return tempfile.mkdtemp(prefix=f"workbench-{os.getpid()}-")
+    except OSError as error:
+        raise WorkbenchError(
+            f"a run on processes makes a folder among the temporary files, and can't: {error}",
+            hint="make room, or point TMPDIR to a disk that has some",
+        ) from error
+
+
+def _lower(flag: str) -> None:
+    with suppress(OSError):  # whoever tidies temporary files was quicker
+        os.rmdir(flag)
 
 
 def _not_sent(tasks, error: BaseException) -> TaskError:
@@ -225,12 +350,20 @@ class _Nowhere:
         return memoryview(data).nbytes  # what is large comes as a buffer, which has no len
 
 
-def _attempt_away(home, index, call, args):
-    """Run one task in a worker process that the process `home` started; what it gives has to pickle."""
+def _attempt_away(sender, index, call, args):
+    """Run one task in a worker process; `sender` is the process that started it, and its flag. The result pickles."""
+    home, flag = sender
     parent = multiprocessing.parent_process()
-    if parent is not None and parent.pid == home:  # not asked of the system: it may have ended by now
+    ours = parent is not None and parent.pid == home  # not asked of the system: it may have ended by now
+    if ours:
         _follow(home)
-    outcome = _attempt(index, call, args)
+    since = _now()
+    try:
+        look = _looker(flag) if ours or home == os.getpid() else None  # elsewhere is no flag
+        with _at_work(flag) if ours else nullcontext(), hooks.checkpoint(look):
+            outcome = _attempt(index, call, args)
+    except _Interrupt:  # it came as the task ended
+        outcome = index, None, Cancelled("cancelled"), _span(since)
     try:
         get_loky_pickler()(_Nowhere()).dump(outcome[1])
     except Exception as reason:
@@ -239,33 +372,87 @@ def _attempt_away(home, index, call, args):
     return outcome
 
 
+def _looker(flag: str) -> Callable[[], None]:
+    """A check that raises once the flag is gone; the system is asked every `LOOK` seconds at most."""
+    last = 0.0
+
+    def check() -> None:
+        nonlocal last
+        if (now := time.monotonic()) - last > LOOK:
+            last = now
+            if not os.path.isdir(flag):
+                raise Cancelled("cancelled", hint="what was finished is kept")
+
+    return check
+
+
+class _Interrupt(Cancelled):
+    """Comes between any two steps of a task in a worker process that doesn't look whether it should go on."""
+
+    def __init__(self, message: str = "cancelled", hint: str | None = None):
+        super().__init__(message, hint)
+
+    def __reduce__(self):
+        return Cancelled, (self.message, self.hint)
+
+
+_at: list[tuple[str, int]] = []  # flag and thread of the task that this worker process runs
+_entering = threading.Lock()  # held to change that, and to interrupt what it says
+
+
+@contextmanager
+def _at_work(flag: str):
+    with _entering:
+        _at.append((flag, threading.get_ident()))
+    try:
+        yield
+    finally:
+        with _entering:
+            _at.clear()
+
+
 @cache
 def _follow(home: int) -> None:
-    """End this worker process soon after the one that started it has ended, even by SIGKILL.
+    """End this worker process soon after the one that started it has ended, even by SIGKILL; lower the flag then.
+
+    And interrupt a task that goes on without a flag: a library that loops in Python asks nobody. That is for a process
+    of its own; a thread among others might hold what they wait for.
 
     Not by prctl(PR_SET_PDEATHSIG): that follows the thread that started the worker, which may end long before.
     """
 
     def watch():
+        gone = None
         while os.getppid() == home:
-            time.sleep(0.5)
+            time.sleep(PATIENCE)
+            with _entering:
+                now = next(iter(_at), None)
+                if now is None or os.path.isdir(now[0]):
+                    gone = None
+                elif gone == now:
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(now[1]), ctypes.py_object(_Interrupt))
+                else:
+                    gone = now
+        for flag, _ in list(_at):
+            _lower(flag)
         os._exit(1)
 
     threading.Thread(target=watch, name="workbench-follow", daemon=True).start()
 
 
-def _attempt(index, call, args, halted=None):
+def _attempt(index, call, args, stop: _Stop | None = None):
     """Run one task where a worker is; an error is a result, so that what else runs is finished and kept."""
-    if halted is not None and halted():
+    if stop is not None and stop.halted:
         return None
     # within the caller's process its BLAS is limited already; OpenMP counts for each thread apart
-    api = None if halted is None else "openmp"
+    api = None if stop is None else "openmp"
     value, wrong, since = None, None, _now()
     try:
-        with _thread_pools().limit(limits=1, user_api=api):
+        with _thread_pools().limit(limits=1, user_api=api), hooks.checkpoint(None if stop is None else stop.check):
+            hooks.poll()
             value = call(*args)
     except (Exception, SystemExit) as error:  # sys.exit() in a task ends the task
-        wrong = _portable(error) if halted is None else error
+        wrong = _portable(error) if stop is None else error
     return index, value, wrong, _span(since)
 
 

@@ -9,9 +9,7 @@ chunk in their states. So a batch is nothing but a stream of large chunks: the b
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
 from threading import get_ident
 from time import perf_counter
 from typing import NamedTuple
@@ -20,6 +18,8 @@ import numpy as np
 
 from . import hooks
 from .errors import DataError, ParameterError
+from .hooks import checkpoint as checkpoint
+from .hooks import poll
 from .registry import Registry
 
 try:
@@ -102,24 +102,6 @@ for _name, _kernel in {
     "triple_barrier": Kernel(barrier.triple_barrier, lambda horizon, up, down: 0, 3),
 }.items():
     kernels.add(_name, _kernel)
-
-_checkpoint: ContextVar[Callable[[], None] | None] = ContextVar("checkpoint", default=None)
-
-
-@contextmanager
-def checkpoint(check: Callable[[], None] | None) -> Iterator[None]:
-    """Within this block, running kernels and training networks call `check` often; it stops them by raising."""
-    token = _checkpoint.set(check)
-    try:
-        yield
-    finally:
-        _checkpoint.reset(token)
-
-
-def poll() -> None:
-    """Call the check of the `checkpoint` block around, if there is one: so other long loops stop by it too."""
-    if (check := _checkpoint.get()) is not None:
-        check()
 
 
 class Verbs:

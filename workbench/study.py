@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from .compute import CancelToken
+from .compute import CancelToken, apart, until
 from .evaluate import explain
 from .evaluate.cells import How, title
 from .evaluate.layout import Layout
@@ -165,5 +165,6 @@ def study(
     DataError, TaskError, Cancelled
         As in `walk_forward`.
     """
-    layout = Layout(features, label, splits, weights)
-    return Study(checked_spec(spec), layout, as_ledger(ledger), How(how, workers, progress, cancel), baselines)
+    with until(cancel):
+        layout = apart(Layout, features, label, splits, weights)
+        return Study(checked_spec(spec), layout, as_ledger(ledger), How(how, workers, progress, cancel), baselines)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import compute
+from ..kernels import poll
 from ..ledger import Ledger
 from ..models import ModelSpec, models
 from .fit import fit_fold, moments, scored, shared
@@ -51,7 +52,7 @@ def compute_cells(lacking: dict[str, Task], layout: Layout, ledger: Ledger, run:
         mine.setdefault(task.spec, {})[key] = task
     summed = {spec: mine.pop(spec) for spec in list(mine) if hasattr(spec.build(), "fit_moments")}
     # one thread to a sum, here as in the tasks: the same bits on every machine
-    with compute.reporter(run.progress, len(lacking)) as report, compute.one_thread_each():
+    with compute.until(run.cancel), compute.reporter(run.progress, len(lacking)) as report, compute.one_thread_each():
         for spec, cells in summed.items():
             _by_moments(spec, cells, layout, ledger, run, report)
         for how in compute.HOWS:
@@ -91,7 +92,6 @@ def _row(key: str, task: Task, layout: Layout, result: dict[str, np.ndarray], se
 
 def _by_fold(cells: dict[str, Task], layout: Layout, ledger: Ledger, run: How, report) -> None:
     """Each cell by itself."""
-    check = None if run.cancel is None or run.how == "processes" else run.cancel.check
     keys = {named(task, layout): key for key, task in cells.items()}
 
     def done(name: str, result: tuple[dict[str, np.ndarray], float]) -> None:
@@ -103,8 +103,8 @@ def _by_fold(cells: dict[str, Task], layout: Layout, ledger: Ledger, run: How, r
         for name, key in keys.items():
             spec, fold, _ = cells[key]
             at = [layout.runs(spec, fold, part) for part in ("train", "test")]
-            tasks.append((name, fit_fold, spec.build(), table, *at, check))
-        compute.run(tasks, how=run.how, workers=run.workers, cancel=run.cancel, done=done)
+            tasks.append((name, fit_fold, spec.build(), table, *at))
+        compute.run(tasks, how=run.how, workers=run.workers, done=done)
 
 
 def _by_moments(spec: ModelSpec, cells: dict[str, Task], layout: Layout, ledger: Ledger, run: How, report) -> None:
@@ -113,8 +113,7 @@ def _by_moments(spec: ModelSpec, cells: dict[str, Task], layout: Layout, ledger:
     rows = []
     try:
         for key, task in cells.items():
-            if run.cancel is not None:
-                run.cancel.check()
+            poll()
             begun, name = time.perf_counter(), named(task, layout)
             with compute.naming(name):
                 estimator = spec.build().fit_moments(known[task.fold.number - 1])
@@ -141,6 +140,6 @@ def _moments_of_folds(spec: ModelSpec, layout: Layout, run: How) -> list:
                 (f"moments, part {i + 1}", moments, table, [sets[j] for j in np.flatnonzero(batch == i)])
                 for i in np.unique(batch)
             ]
-            sums = [*chain(*compute.run(tasks, how=how, workers=run.workers, cancel=run.cancel))]
+            sums = [*chain(*compute.run(tasks, how=how, workers=run.workers))]
         layout.moments[lookback] = [type(sums[0]).merged([sums[i] for i in chosen]) for chosen in parts]
     return layout.moments[lookback]

@@ -17,7 +17,7 @@ import pandas as pd
 
 from .. import compute
 from ..errors import ParameterError, UnknownNameError
-from ..kernels import checkpoint, poll
+from ..kernels import poll
 from ..ledger import Cell, Ledger
 from ..models import ModelSpec, models
 from ..registry import Param
@@ -223,6 +223,7 @@ class _Asked:
 
     def scores_at(self, feature: int, value: float) -> np.ndarray:
         """Scores with the feature at one value, on every row that the model looks back at too."""
+        poll()
         self.X[:, feature] = value
         if self.looks_back:
             self.table.X[:, feature] = value
@@ -240,11 +241,10 @@ class _Asked:
 # ------------------------------------------------------------------------------------------------ cells of answers
 
 
-def _answer(ask: Callable, estimator, table: Table, train: np.ndarray, test: np.ndarray, fold: int, args: tuple, check):
-    """Fit one fold and ask: the answer, and the seconds that it took; `check` as in `fit_fold`."""
+def _answer(ask: Callable, estimator, table: Table, train: np.ndarray, test: np.ndarray, fold: int, args: tuple):
+    """Fit one fold and ask: the answer, and the seconds that it took."""
     begun = time.perf_counter()
-    with checkpoint(check):
-        answer = ask(fitted(estimator, table, train), table, test, fold, *args)
+    answer = ask(fitted(estimator, table, train), table, test, fold, *args)
     return answer, time.perf_counter() - begun
 
 
@@ -254,7 +254,6 @@ def _probed(kind: str, ask: Callable, args: tuple, spec: ModelSpec, layout: Layo
     names = {f"{kind} of {named(task, layout)}": key for key, task in cells.items()}
     lacking = set(ledger.missing(cells))
     how = run.how or models[spec.name].how
-    check = None if run.cancel is None or how == "processes" else run.cancel.check
 
     def done(name: str, result: tuple[dict, float]) -> None:
         key = names[name]
@@ -277,7 +276,7 @@ def _probed(kind: str, ask: Callable, args: tuple, spec: ModelSpec, layout: Layo
             if key in lacking:
                 fold = cells[key].fold
                 at = [layout.runs(spec, fold, part) for part in ("train", "test")]
-                tasks.append((name, _answer, ask, spec.build(), table, *at, fold.number, args, check))
+                tasks.append((name, _answer, ask, spec.build(), table, *at, fold.number, args))
         compute.run(tasks, how=how, workers=run.workers, progress=run.progress, cancel=run.cancel, done=done)
     there = ledger.get_many(cells)
     return [there[key] for key in cells]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 from ..errors import DataError
-from ..kernels import checkpoint
 from .table import Table, runs, taken
 
 MOST_CLASSES = 100
@@ -65,16 +63,10 @@ def scored(estimator, table: Table, test: np.ndarray, X: np.ndarray | None = Non
     return {"score": score, **result}
 
 
-def fit_fold(
-    estimator, table: Table, train: np.ndarray, test: np.ndarray, check: Callable[[], None] | None = None
-) -> tuple[dict[str, np.ndarray], float]:
-    """Fit on the samples in the runs `train` and score those in `test`; also the seconds that it took.
-
-    `check` is called within long work, and stops it by raising.
-    """
+def fit_fold(estimator, table: Table, train: np.ndarray, test: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
+    """Fit on the samples in the runs `train` and score those in `test`; also the seconds that it took."""
     begun = time.perf_counter()
-    with checkpoint(check):
-        result = scored(fitted(estimator, table, train), table, test)
+    result = scored(fitted(estimator, table, train), table, test)
     if hasattr(estimator, "converged_"):
         result["converged"] = np.atleast_1d(estimator.converged_)
     return result, time.perf_counter() - begun

@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 
 from .. import compute
-from ..errors import DataError, ParameterError, TaskError, UnknownNameError, WorkbenchError
+from ..errors import Cancelled, DataError, ParameterError, TaskError, UnknownNameError, WorkbenchError
 from ..ledger import Ledger
 from ..models import ModelSpec, models
 from ..panel import Panel
@@ -178,7 +178,8 @@ def sweep(
             f"sweep: measure={measure!r} is not a choice", hint=UnknownNameError.of("measure", measure, known).hint
         )
     space = {name: _values(spec, name, values) for name, values in _checked_space(spec, space).items()}
-    layout, ledger = Layout(features, label, splits, weights), as_ledger(ledger)
+    with compute.until(cancel):
+        layout, ledger = compute.apart(Layout, features, label, splits, weights), as_ledger(ledger)
     beside = baseline_specs(baselines, [spec])
     proposer = _proposer(spec, space, sampler, settings, seed, measure)
     total = (proposer.count + len(beside)) * len(layout.folds(spec))
@@ -186,14 +187,18 @@ def sweep(
     away = "processes" in {how or models[s.name].how for s in (spec, *beside)}
     with compute.reporter(progress, total) as report, layout.lent() if away else nullcontext():
         done = _Done(layout, ledger, How(how, workers, None, cancel), report)
-        done.compute(beside)
-        for error in done.failed.values():
-            raise error
         tried: dict[ModelSpec, None] = {}
-        for proposed in proposer.batches():
-            done.compute(proposed)
-            proposer.tell([done.row(s).get(measure, math.nan) for s in proposed])
-            tried |= dict.fromkeys(proposed)
+        try:
+            with compute.until(cancel):
+                done.compute(beside)
+                for error in done.failed.values():
+                    raise error
+                for proposed in proposer.batches():
+                    done.compute(proposed)
+                    proposer.tell([done.row(s).get(measure, math.nan) for s in proposed])
+                    tried |= dict.fromkeys(proposed)
+        except Cancelled as error:
+            raise done.cancelled(beside, proposer.count, total) from error
     if all(s in done.failed for s in tried):
         raise done.failed[next(iter(tried))]
     table = _table([done.row(s) for s in tried], [done.row(s) for s in dict.fromkeys(beside)], tuple(space), measure)
@@ -441,6 +446,17 @@ class _Done:
                 self.failed[spec] = error
                 for _ in self.ledger.missing(cells):
                     self.report("failed")
+
+    def cancelled(self, beside: list[ModelSpec], settings: int, total: int) -> Cancelled:
+        """What to raise when the sweep is stopped: it says how much of it is finished."""
+        missing = set(self.ledger.missing(key for cells in self.cells.values() for key in cells))
+        whole = sum(spec not in beside and not missing & cells.keys() for spec, cells in self.cells.items())
+        finished = sum(len(cells) for cells in self.cells.values()) - len(missing)
+        return Cancelled(
+            f"the sweep was cancelled with {whole} of {settings} settings finished, and {finished} of {total} cells "
+            "(a fold of a setting or of a baseline each)",
+            hint="they are in the ledger, and the same call goes on from there",
+        )
 
     def row(self, spec: ModelSpec) -> dict:
         """A setting and its measures; its scores are let go of, so that a thousand settings fit into memory."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from ..errors import DataError
 from ..models import Context
 from ..panel.core import aligned
 from ..store import Ref, lent
@@ -102,5 +103,18 @@ class LentTable(Table):
         return _open, (self.ref,)
 
 
-def _open(ref: Ref) -> Table:
-    return Table(**{name: np.asarray(array) for name, array in ref.arrays().items()})
+class _Gone:
+    """In place of a table whose file is gone: the run has ended. An error while it unpickles would end all workers."""
+
+    def __init__(self, error: DataError):
+        self._error = error
+
+    def __getattr__(self, name: str):
+        raise self._error
+
+
+def _open(ref: Ref) -> Table | _Gone:
+    try:
+        return Table(**{name: np.asarray(array) for name, array in ref.arrays().items()})
+    except DataError as error:
+        return _Gone(error)

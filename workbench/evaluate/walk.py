@@ -153,8 +153,9 @@ def walk_forward(
     Cancelled
         `cancel` was set. Folds that had finished are in the ledger, and the next call starts from there.
     """
-    layout = Layout(features, label, splits, weights)
-    return walks_of([checked_spec(spec)], layout, as_ledger(ledger), How(how, workers, progress, cancel))[0]
+    with compute.until(cancel):
+        layout = compute.apart(Layout, features, label, splits, weights)
+        return walks_of([checked_spec(spec)], layout, as_ledger(ledger), How(how, workers, progress, cancel))[0]
 
 
 def compare(
@@ -194,9 +195,10 @@ def compare(
     """
     specs = [checked_spec(spec) for spec in ([specs] if isinstance(specs, ModelSpec) else specs)]
     chosen = list(dict.fromkeys([*specs, *baseline_specs(baselines, specs)]))
-    layout = Layout(features, label, splits, weights)
-    walks = walks_of(chosen, layout, as_ledger(ledger), How(how, workers, progress, cancel))
-    return comparison(walks)
+    with compute.until(cancel):
+        layout = compute.apart(Layout, features, label, splits, weights)
+        walks = walks_of(chosen, layout, as_ledger(ledger), How(how, workers, progress, cancel))
+        return comparison(walks)
 
 
 def baseline_specs(baselines: Sequence[str] | None, specs: Iterable[ModelSpec]) -> list[ModelSpec]:
@@ -231,12 +233,13 @@ def cells_of(spec: ModelSpec, layout: Layout) -> dict[str, Task]:
 
 def walks_of(specs: list[ModelSpec], layout: Layout, ledger: Ledger, run: How) -> list[Walk]:
     """The walk of each spec; the cells of all of them that the ledger lacks are one run."""
-    cells = {spec: cells_of(spec, layout) for spec in specs}
+    cells = {spec: compute.apart(cells_of, spec, layout) for spec in specs}
     tasks = {key: task for mine in cells.values() for key, task in mine.items()}
     lacking = {key: tasks[key] for key in ledger.missing(tasks)}
     compute_cells(lacking, layout, ledger, run)
     trials = ledger.trials(layout.label.fingerprint)
-    return [read_walk(spec, layout, ledger, list(mine), trials, lacking.keys()) for spec, mine in cells.items()]
+    rest = trials, lacking.keys()
+    return [compute.apart(read_walk, spec, layout, ledger, list(mine), *rest) for spec, mine in cells.items()]
 
 
 def read_walk(spec: ModelSpec, layout: Layout, ledger: Ledger, keys: list[str], trials: int, computed: Set) -> Walk:

@@ -59,11 +59,15 @@ class LastValue(RegressorMixin, BaseEstimator):
 
 
 class _Polling:
-    """A tree that looks before it grows whether it should: so a forest can be stopped between its trees."""
+    """A tree that looks before it grows or predicts whether it should: so a forest can be stopped between its trees."""
 
     def _fit(self, *args, **kwargs):
         poll()
         return super()._fit(*args, **kwargs)
+
+    def _validate_X_predict(self, X, check_input):
+        poll()
+        return super()._validate_X_predict(X, check_input)
 
 
 class Tree(_Polling, DecisionTreeRegressor):
@@ -146,7 +150,16 @@ class _Multinomial(_PollingLoss, HalfMultinomialLoss):
     pass
 
 
-class Boosting(HistGradientBoostingRegressor):
+class _PollingTrees:
+    """A boosting that looks between its trees as it predicts, too."""
+
+    def _predict_iterations(self, X, predictors, *args, **kwargs):
+        for one in predictors:
+            poll()
+            super()._predict_iterations(X, [one], *args, **kwargs)
+
+
+class Boosting(_PollingTrees, HistGradientBoostingRegressor):
     """scikit-learn's gradient boosting on histograms, by squares; it can be stopped between its trees."""
 
     def _get_loss(self, sample_weight):
@@ -190,7 +203,7 @@ class Prior(ClassifierMixin, BaseEstimator):
         return tags
 
 
-class BoostingClassifier(_TwoClasses, HistGradientBoostingClassifier):
+class BoostingClassifier(_TwoClasses, _PollingTrees, HistGradientBoostingClassifier):
     """scikit-learn's gradient boosting on histograms; it can be stopped between its trees."""
 
     def _get_loss(self, sample_weight):

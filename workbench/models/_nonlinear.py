@@ -16,7 +16,7 @@ from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ..errors import DataError, ParameterError, WorkbenchError
+from ..errors import Cancelled, DataError, ParameterError, WorkbenchError
 from ..kernels import poll
 from ._estimators import checked_weight
 from ._regression import interval_table
@@ -29,6 +29,7 @@ _TIE = 1e-6  # relative difference of sums of squares that counts as none
 _VANISHED = 1e-5  # gradient, in standard errors, that counts as none
 _EXACT = 1e-10  # residual, relative to the target, that counts as none
 _ROUNDS = 5  # of more starts, while worse minima are seen
+_ROWS = 8192  # samples whose splines are computed at a time
 _FLAT = 1e-9  # effect of a parameter, or share of it that others don't have, that counts as none
 
 
@@ -49,10 +50,10 @@ class _Problem:
         self.target = float(np.linalg.norm(root * y))
 
     def value(self, parameters: np.ndarray) -> np.ndarray:
+        poll()
         return curve_values(self.curve, self.x, parameters)
 
     def residual(self, parameters: np.ndarray) -> np.ndarray:
-        poll()
         found = self.root * (self.value(parameters) - self.y)
         return np.where(np.abs(found) < _FAR, found, _FAR)  # a NaN is not below
 
@@ -139,6 +140,8 @@ def curve_values(curve: Curve, x: np.ndarray, parameters) -> np.ndarray:
     try:
         with np.errstate(all="ignore"):
             found = np.asarray(curve.function(x, *parameters), dtype=float)
+    except Cancelled:
+        raise
     except Exception as error:
         raise DataError(
             f"curve {curve.name!r} raised {type(error).__name__} at {tried}: {error}",
@@ -251,6 +254,8 @@ class CurveRegressor(RegressorMixin, BaseEstimator):
             try:
                 with np.errstate(all="ignore"):
                     begin = begin(x, y)
+            except Cancelled:
+                raise
             except Exception as error:
                 raise DataError(
                     f"curve {self.curve.name!r}: the guess of its start raised {type(error).__name__}: {error}",
@@ -418,11 +423,19 @@ class SplineRegressor(RegressorMixin, BaseEstimator):
         beyond = "linear" if self.degree else "constant"
         self.splines_ = SplineTransformer(degree=self.degree, knots=knots, extrapolation=beyond, include_bias=False)
         self.splines_.fit(X)
-        self.ridge_ = Ridge(alpha=self.alpha).fit(self.splines_.transform(X), y, sample_weight=weight)
+        self.ridge_ = Ridge(alpha=self.alpha).fit(self._basis(X), y, sample_weight=weight)
         return self
+
+    def _basis(self, X: np.ndarray) -> np.ndarray:
+        """The splines at each sample, some samples at a time: the same bits, and it can be stopped between."""
+        parts = []
+        for start in range(0, len(X), _ROWS):
+            poll()
+            parts.append(self.splines_.transform(X[start : start + _ROWS]))
+        return np.concatenate(parts)
 
     def predict(self, X):
         """The sum of the curves at each sample of `X`: ndarray of shape (n_samples,)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        return self.ridge_.predict(self.splines_.transform(X))
+        return self.ridge_.predict(self._basis(X))

@@ -18,6 +18,8 @@ from statsmodels.tools import eval_measures
 from statsmodels.tsa.statespace.sarimax import SARIMAX, SARIMAXResults
 from statsmodels.tsa.statespace.tools import is_invertible
 
+from ..kernels import poll
+
 _ITERATIONS = 200
 _DENSITY = 0.5 * math.log(2 * math.pi)  # what the exact diffuse likelihood counts for each diffuse state
 LEAST_LABELS = 10  # after differencing, for any orders
@@ -113,6 +115,14 @@ class Results(SARIMAXResults):
     hqic = property(lambda self: self._criterion("hqic"))
 
 
+class _Polling(SARIMAX):
+    """statsmodels' model, which looks before each filtering whether it should go on."""
+
+    def loglike(self, *args, **kwargs):
+        poll()
+        return super().loglike(*args, **kwargs)
+
+
 def _trend(orders: Orders, rows: np.ndarray) -> np.ndarray:
     """What the constant is multiplied with, so that the differenced series has a mean: 1, or the row's number."""
     return np.asarray(rows, dtype=float) ** (orders.d + orders.D)
@@ -121,7 +131,7 @@ def _trend(orders: Orders, rows: np.ndarray) -> np.ndarray:
 def _model(y: np.ndarray, orders: Orders, origin: int, *, concentrate: bool = False, free: bool = False) -> SARIMAX:
     o = orders
     seasonal = (o.P, o.D, o.Q, o.period) if o.P or o.D or o.Q else (0, 0, 0, 0)
-    model = SARIMAX(
+    model = _Polling(
         y,
         exog=_trend(o, np.arange(len(y)) - origin)[:, np.newaxis] if o.constant else None,
         order=(o.p, o.d, o.q),
@@ -360,6 +370,7 @@ def predict_rows(fit: Fit, y: np.ndarray, end: np.ndarray, rows: np.ndarray) -> 
     o, out = fit.orders, np.empty(len(rows))
     constant = fit.params[0] if o.constant else 0.0
     for i, (row, until) in enumerate(zip(rows, last, strict=True)):
+        poll()
         signal = None if o.diffuse else 0.0
         if count[i]:
             mine = filtered if whole[i] else Filtered(fit, np.where(since <= row, y, np.nan)[: until + 1])

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ParameterError, RegistrationError
+from ..kernels import poll
 from ..registry import Param, Registry
 from .spec import model
 
@@ -154,6 +155,7 @@ def _guessed(columns: Callable, grids: Callable) -> Callable:
     def start(x, y):
         best = (math.inf, None)
         for others in itertools.product(*grids(x)):
+            poll()
             A = np.column_stack(columns(x, *others))
             if not np.isfinite(A).all():
                 continue

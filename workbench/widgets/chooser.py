@@ -198,6 +198,12 @@ class Chooser(ipw.VBox):
             self._progress.value = ""
             self._state.value = _said("Stopping: what is in flight is given up.")
 
+    def close(self) -> None:
+        """Stop the run, and take the widget from the page."""
+        if getattr(self, "_job", None) is not None:  # ipywidgets closes what was never whole, too
+            self.stop()
+        super().close()
+
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for the run to end; whether it has.
 

@@ -10,13 +10,12 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from ..backtest import Result, backtest, weights_from_scores
-from ..compute import CancelToken
+from ..compute import CancelToken, apart, until
 from ..errors import Cancelled, WorkbenchError
 from ..evaluate.cells import How
 from ..evaluate.layout import Layout
 from ..evaluate.metrics import CLASS_MEASURES, MEASURES
 from ..evaluate.walk import cells_of
-from ..kernels import checkpoint
 from ..ledger import Cell, Ledger
 from ..panel import Panel
 from ..study import Study
@@ -90,7 +89,7 @@ def compute(
     cancel : CancelToken, optional
         Stops it within a kernel, a training step or a tree; folds that were finished are in the ledger.
     told : callable, optional
-        Called as ``told(progress, outcome)`` in this thread, whenever there is something new.
+        Called as ``told(progress, outcome)``, from another thread, whenever there is something new; not after the end.
 
     Raises
     ------
@@ -98,12 +97,15 @@ def compute(
         As the calls that the code makes.
     """
     cancel = cancel or CancelToken()
+    with until(cancel):
+        return apart(_computed, choice, panel, ledger, cancel, told)
+
+
+def _computed(choice: Choice, panel: Panel, ledger: Ledger, cancel: CancelToken, told: Callable) -> Outcome:
     found = Outcome()
     told(Progress("features and label"), found)
-    with checkpoint(cancel.check):
-        bars = choice.bars(panel)
-        features = choice.recipe.compute(bars, progress=lambda done, total, name: cancel.check())
-        label = choice.label_of(bars)
+    bars = choice.bars(panel)
+    features, label = choice.recipe.compute(bars), choice.label_of(bars)
     layout = Layout(features, label, choice.splits)
     told(Progress("the model's library"), found)
     folds = _Folds(choice, layout, ledger)
@@ -186,7 +188,7 @@ class Job:
     ----------
     outcome : Outcome
         What was found so far.
-    error : Exception or None
+    error : BaseException or None
         What it ended with; `Cancelled` where it was stopped.
     ended : bool
     ledger : Ledger
@@ -194,7 +196,7 @@ class Job:
 
     def __init__(self, choice: Choice, panel: Panel, ledger: Ledger, told: Callable):
         self.choice, self.outcome, self.error = choice, Outcome(), None
-        self.ledger, self.ended = ledger, False
+        self.ledger, self.ended, self._over = ledger, False, threading.Event()
         self._cancel, self._told, self._panel = CancelToken(), told, panel
         self._thread = threading.Thread(target=self._work, name="workbench-chooser", daemon=True)
 
@@ -207,8 +209,8 @@ class Job:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it has ended; whether it has."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+        # not for the thread: one whose join was interrupted says that it has ended, whatever it does (Python 3.11)
+        return self._over.wait(timeout)
 
     @property
     def stopped(self) -> bool:
@@ -217,15 +219,19 @@ class Job:
 
     def _work(self) -> None:
         def tell(progress: Progress, outcome: Outcome) -> None:
-            self.outcome = outcome
-            self._told(self, progress)
+            if not self.ended:  # a step that was left behind when the job was stopped may come late
+                self.outcome = outcome
+                self._told(self, progress)
 
         try:
             self.outcome = compute(self.choice, self._panel, self.ledger, cancel=self._cancel, told=tell)
-        except Exception as error:
+        except BaseException as error:  # whatever it is, the job has ended: else the widget would wait for good
             self.error = error
         self.ended = True
-        self._told(self, None)
+        try:
+            self._told(self, None)
+        finally:
+            self._over.set()
 
 
 def in_a_line(error: BaseException) -> tuple[str, str | None]:
