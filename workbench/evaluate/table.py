@@ -20,8 +20,9 @@ from .metrics import measured
 
 def runs(mask: np.ndarray) -> np.ndarray:
     """The first number of each run of True, and the one after its last: ndarray of shape (r, 2)."""
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    return edges.reshape(-1, 2)
+    edges = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+    ends = [0] * bool(mask[:1].any()), [len(mask)] * bool(mask[-1:].any())
+    return np.concatenate([ends[0], edges, ends[1]]).astype(np.intp).reshape(-1, 2)
 
 
 def locked(values: np.ndarray) -> np.ndarray:
