@@ -2,10 +2,10 @@
 
 Walk: the finite values of a row are sorted with their columns by a bottom-up merge whose inner step has no branch
 to predict (ranks are random: a comparison sort with branches was slower), then ties are averaged in one pass. In a
-short row each value is compared with all others instead: so many comparisons at once beat the sort.
+short row each value is compared with all others instead: so many comparisons at once beat the sort. A correlation packs the pairs of a row first: its sums then have no branch.
 """
 
-from common cimport NAN, real, row, sqrt
+from common cimport INFINITY, NAN, fabs, real, row, sqrt
 
 cdef Py_ssize_t SHORT = 128  # values: 3 to 6 times the speed of the sort there, by vectors of 512 bits
 
@@ -128,3 +128,53 @@ def zscore(const real[:, ::1] x, double ddof, double[:, ::1] state, real[:, ::1]
             for j in range(n):
                 v = (x[t, j] - first) - s
                 out[t, j] = <real>(v / q + 0 * v if q > 0 else NAN)
+
+
+def correlation(const real[:, ::1] x, const real[:, ::1] y, Py_ssize_t fewest, double[:, ::1] state,
+                real[:, ::1] out):
+    """Pearson's correlation of each row of x with that of y, into one column; state: 2 rows of scratch.
+
+    Of the pairs of which neither is missing; NaN where they are fewer than `fewest`, or one side is all the same.
+    """
+    cdef Py_ssize_t t
+    with nogil:
+        for t in range(x.shape[0]):
+            out[t, 0] = <real>correlated(&x[t, 0], &y[t, 0], x.shape[1], fewest, &state[0, 0], &state[1, 0])
+
+
+cdef inline double correlated(const real* x, const real* y, Py_ssize_t n, Py_ssize_t fewest, row a,
+                              row b) noexcept nogil:
+    cdef Py_ssize_t j, m = 0
+    cdef double aa = 0, ab = 0, bb = 0
+    for j in range(n):
+        a[m] = x[j]
+        b[m] = y[j]
+        m += (x[j] == x[j]) & (y[j] == y[j])
+    if m < fewest or not centred(a, m) or not centred(b, m):
+        return NAN
+    for j in range(m):
+        aa += a[j] * a[j]
+        ab += a[j] * b[j]
+        bb += b[j] * b[j]
+    return max(-1.0, min(1.0, ab / sqrt(aa * bb)))
+
+
+cdef inline bint centred(row a, Py_ssize_t m) noexcept nogil:
+    """Each value less the mean, as a share of their range; False, and nothing done, where all are the same."""
+    cdef Py_ssize_t j
+    cdef double low = INFINITY, high = -INFINITY, sum = 0, half, first, size
+    for j in range(m):
+        low = min(low, a[j])
+        high = max(high, a[j])
+    if not high > low:
+        return False
+    # a range may overflow; and about one of its values a row that is nearly flat keeps its digits
+    half = 0.5 if max(high, -low) > 1 else 1.0
+    first = half * a[0]
+    size = half * high - half * low
+    for j in range(m):
+        a[j] = (half * a[j] - first) / size
+        sum += a[j]
+    for j in range(m):
+        a[j] -= sum / m
+    return True

@@ -600,4 +600,4 @@ def test_every_kernel_is_spoken():
     used = set()
     for entry in indicators.values():
         used |= set(entry.sentence.__code__.co_names)
-    assert set(kernels) - used == {"account", "triple_barrier"}
+    assert set(kernels) - used == {"account", "correlation", "triple_barrier"}
