@@ -34,7 +34,7 @@ def exactly(x, y):
     x, y = ([Fraction(float(v)) for v in row] for row in (x, y))
     x, y = ([v - sum(row) / len(row) for v in row] for row in (x, y))
     xx, xy, yy = (sum(a * b for a, b in zip(*pair, strict=True)) for pair in ((x, x), (x, y), (y, y)))
-    return math.copysign(math.sqrt(xy * xy / (xx * yy)), xy)
+    return math.sqrt(xy * xy / (xx * yy)) * (1 if xy > 0 else -1)
 
 
 @pytest.mark.parametrize(
