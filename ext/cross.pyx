@@ -1,11 +1,12 @@
-"""Across symbols: each row by itself, so nothing is carried in time; `state` is scratch for the sort.
+"""Across symbols: each row by itself, so nothing is carried in time; `state` is scratch.
 
 Walk: the finite values of a row are sorted with their columns by a bottom-up merge whose inner step has no branch
 to predict (ranks are random: a comparison sort with branches was slower), then ties are averaged in one pass. In a
-short row each value is compared with all others instead: so many comparisons at once beat the sort. A correlation packs the pairs of a row first: its sums then have no branch.
+short row each value is compared with all others instead: so many comparisons at once beat the sort. A correlation
+packs the pairs of a row first: its sums then have no branch.
 """
 
-from common cimport INFINITY, NAN, fabs, real, row, sqrt
+from common cimport INFINITY, NAN, real, row, sqrt
 
 cdef Py_ssize_t SHORT = 128  # values: 3 to 6 times the speed of the sort there, by vectors of 512 bits
 
