@@ -596,7 +596,7 @@ def test_a_checkpoint_stops_a_running_kernel():
 
 
 def test_every_kernel_is_spoken():
-    """A kernel that no indicator uses is dead code; the account is the backtest's, correlation a measure's, the barriers a label's."""
+    """A kernel that no indicator uses is dead code; the backtest has the account, a label barriers, ic correlation."""
     used = set()
     for entry in indicators.values():
         used |= set(entry.sentence.__code__.co_names)

@@ -227,7 +227,7 @@ class Layout:
         if models[spec.name].baseline:
             return ""
         weights = [] if self.weights is None else [self.weights.fingerprint]
-        return digest([spec.key, self.features.fingerprint, self.splits.to_dict(), *weights])
+        return digest([spec.key, self.features.fingerprint, self._data["splits"], *weights])
 
     # ------------------------------------------------------------------ what came out
 
