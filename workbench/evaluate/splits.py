@@ -274,6 +274,12 @@ class WalkForward(Splits):
     ParameterError
         A parameter outside its range, or `train` with an expanding window.
 
+    Notes
+    -----
+    The tests are those of scikit-learn's TimeSeriesSplit, but where ``rows % (folds + 1) == folds``: it gives the rows
+    that are left over to the first training window, here each test is a row longer. ``test=rows // (folds + 1)`` gives
+    its tests for any number of rows.
+
     Examples
     --------
     >>> WalkForward(folds=3, window="rolling", train=250).bounds(1000)

@@ -27,8 +27,8 @@ class LastValue(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    window : int or None, default 1
-        Last training samples that are averaged; all of them where there are fewer, or for None.
+    window : int, default 1
+        Last training samples that are averaged; all of them where there are fewer.
 
     Attributes
     ----------
@@ -37,13 +37,13 @@ class LastValue(RegressorMixin, BaseEstimator):
     n_features_in_ : int
     """
 
-    def __init__(self, window: int | None = 1):
+    def __init__(self, window: int = 1):
         self.window = window
 
     def fit(self, X, y):
         """Remember the last targets of `y` (n_samples,); `X` (n_samples, n_features) is only checked."""
         _, y = validate_data(self, X, y, y_numeric=True)
-        self.value_ = float(np.mean(y if self.window is None else y[-self.window :], dtype=float))
+        self.value_ = float(np.mean(y[-self.window :], dtype=float))
         return self
 
     def predict(self, X):
