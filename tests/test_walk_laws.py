@@ -275,8 +275,8 @@ def test_a_full_disk_is_named_and_what_was_finished_is_kept(study, tmp_path, mon
     home = tmp_path / "temporary"
     home.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(home))
-    study |= dict(zip(("features", "label"), panels(rows=400, symbols=5), strict=True))  # features of 32 kB in float32
-    with small_files(20_000), pytest.raises(WorkbenchError, match="can't be written to .*: .*\n.*TMPDIR"):
+    study |= dict(zip(("features", "label"), panels(rows=900, symbols=5), strict=True))  # features of 64 kB
+    with small_files(50_000), pytest.raises(WorkbenchError, match="can't be written to .*: .*\n.*TMPDIR"):
         walk_forward(FOREST, **study, how="processes", workers=2)
     assert not list(home.iterdir())
     put = study["ledger"].put_many
