@@ -22,7 +22,39 @@ from ..errors import DataError
 from ..kernels import poll
 
 
-class LastValue(RegressorMixin, BaseEstimator):
+class _Constant(RegressorMixin, BaseEstimator):
+    """Predicts `value_` for every sample."""
+
+    def predict(self, X):
+        """`value_` for each sample of `X`: ndarray of shape (n_samples,)."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False)
+        return np.full(len(X), self.value_)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.regressor_tags.poor_score = True
+        return tags
+
+
+class Mean(_Constant):
+    """Predicts the mean of the training targets, weighted where weights are given.
+
+    Attributes
+    ----------
+    value_ : float
+        What is predicted.
+    n_features_in_ : int
+    """
+
+    def fit(self, X, y, sample_weight=None):
+        """Take the mean of `y` (n_samples,); `X` (n_samples, n_features) is only checked."""
+        X, y = validate_data(self, X, y, y_numeric=True)
+        self.value_ = float(np.average(np.asarray(y, dtype=float), weights=checked_weight(sample_weight, X)))
+        return self
+
+
+class LastValue(_Constant):
     """Predicts the mean of the last `window` training targets.
 
     Parameters
@@ -45,17 +77,6 @@ class LastValue(RegressorMixin, BaseEstimator):
         _, y = validate_data(self, X, y, y_numeric=True)
         self.value_ = float(np.mean(y[-self.window :], dtype=float))
         return self
-
-    def predict(self, X):
-        """`value_` for each sample of `X`: ndarray of shape (n_samples,)."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False)
-        return np.full(len(X), self.value_)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.regressor_tags.poor_score = True
-        return tags
 
 
 class _Polling:

@@ -27,9 +27,9 @@ def mean(params, seed):
 
     Source: Goyal and Welch, 2008, A Comprehensive Look at the Empirical Performance of Equity Premium Prediction.
     """
-    from sklearn.dummy import DummyRegressor
+    from ._estimators import Mean
 
-    return DummyRegressor(strategy="mean")
+    return Mean()
 
 
 @model(
