@@ -610,8 +610,8 @@ def test_a_checkpoint_stops_a_running_kernel():
 
 
 def test_every_kernel_is_spoken():
-    """A kernel that no indicator uses is dead code; the account belongs to the backtest, the barriers to a label."""
+    """A kernel that no indicator uses is dead code; the backtest has the account, a label barriers, ic correlation."""
     used = set()
     for entry in indicators.values():
         used |= set(entry.sentence.__code__.co_names)
-    assert set(kernels) - used == {"account", "triple_barrier"}
+    assert set(kernels) - used == {"account", "correlation", "triple_barrier"}

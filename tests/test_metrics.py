@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -24,6 +27,31 @@ def test_ic_is_the_mean_of_scipys_correlations(measure, correlation, seed):
         plane[draw.random(plane.shape) < 0.3] = np.nan
     score[3], label[4], score[5, 2:] = 0.1, np.nan, np.nan
     assert measure(score, label) == pytest.approx(by_scipy(correlation, score, label), rel=1e-12)
+
+
+def exactly(x, y):
+    """Pearson's correlation in fractions, rounded at the end."""
+    x, y = ([Fraction(float(v)) for v in row] for row in (x, y))
+    x, y = ([v - sum(row) / len(row) for v in row] for row in (x, y))
+    xx, xy, yy = (sum(a * b for a, b in zip(*pair, strict=True)) for pair in ((x, x), (x, y), (y, y)))
+    return math.sqrt(xy * xy / (xx * yy)) * (1 if xy > 0 else -1)
+
+
+@pytest.mark.parametrize(
+    "of",
+    [
+        lambda x: 1 + 1e-15 * x,  # a few units of the last place apart
+        lambda x: 1e6 + x,
+        lambda x: 1e-310 * x,
+        lambda x: 5e-324 * np.round(x),
+        lambda x: 1e308 * np.clip(x, -1.7, 1.7),  # whose range overflows
+        lambda x: np.where(x == x.max(), 1e300, x),
+    ],
+)
+def test_a_row_far_from_one_has_its_correlation_to_the_last_digits(of):
+    x, y = np.random.default_rng(7).standard_normal((2, 200))
+    assert ic([of(x)] * 2, [y] * 2) == pytest.approx(exactly(of(x), y), rel=1e-13)
+    assert ic([y] * 2, [-of(x)] * 2) == pytest.approx(-exactly(of(x), y), rel=1e-13)
 
 
 @pytest.mark.parametrize("shape", [(50,), (50, 1), (50, 2)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import threadpoolctl
@@ -63,6 +65,30 @@ def test_openmp_threads_change_no_bit(name):
             found.append(scores(spec_of(name, max_iter=8, max_features=0.5).build().fit(X, y), X))
     for other in found[1:]:
         np.testing.assert_array_equal(found[0], other)
+
+
+@pytest.mark.parametrize("name", [name for name in models if models[name].dtype == "float32"])
+def test_features_in_the_dtype_that_a_model_declares_change_no_bit_and_are_not_copied(name):
+    X, y = planted(1000, name)
+    X *= [1.0, 1e-40, 1e30, 1 + 1e-9]  # subnormal there, and large
+    weight = np.random.default_rng(1).uniform(size=1000)
+    single = X.astype(np.float32)
+    single.flags.writeable = False
+    for given in ({}, {"sample_weight": weight}):
+        wide, narrow = (spec_of(name).build().fit(x, y, **given) for x in (X, single))
+        np.testing.assert_array_equal(scores(wide, X), scores(narrow, single))
+        np.testing.assert_array_equal(scores(wide, X), scores(narrow, X))
+    large, targets = np.tile(single, (20, 25)), np.tile(y, 20)  # 8 MB
+    tracemalloc.start()
+    try:
+        spec_of(name, n_estimators=1, max_depth=2).build().fit(large, targets)
+        assert tracemalloc.get_traced_memory()[1] < large.nbytes / 2
+    finally:
+        tracemalloc.stop()
+
+
+def test_trees_declare_what_they_compute_in():
+    assert {name for name in models if models[name].dtype == "float32"} == set(TREES[:2])
 
 
 @pytest.mark.parametrize("name", TREES)

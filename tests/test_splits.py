@@ -273,6 +273,17 @@ def test_an_expanding_walk_is_scikit_learns_time_series_split_with_the_span_as_g
         assert fold.test.tolist() == tested.tolist()
 
 
+@pytest.mark.parametrize("folds", [2, 5, 8])
+def test_where_what_is_left_over_makes_each_test_a_row_longer_and_how_not(folds):
+    for rows in range(folds + 1, 120):
+        theirs = [(test[0], test[-1] + 1) for _, test in TimeSeriesSplit(folds).split(np.zeros(rows))]
+        ours = WalkForward(folds).group_rows(rows)
+        over = rows % (folds + 1) == folds
+        assert {b - a for a, b in ours} == {rows // (folds + 1) + over}
+        assert (ours == theirs) == (not over)
+        assert WalkForward(folds, test=rows // (folds + 1)).group_rows(rows) == theirs
+
+
 def test_purging_is_sharp_and_by_each_labels_own_span():
     span = np.ones((20, 2))
     span[5] = 9, 10  # to row 14, and to row 15

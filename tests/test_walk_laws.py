@@ -20,6 +20,7 @@ from sklearn.preprocessing import StandardScaler
 from studies import panels, signs, small_files, weighed
 from test_models import QUICK
 
+import workbench as wb
 from workbench.compute import CancelToken
 from workbench.errors import (
     Cancelled,
@@ -30,7 +31,7 @@ from workbench.errors import (
     UnknownNameError,
     WorkbenchError,
 )
-from workbench.evaluate import WalkForward, compare, walk_forward
+from workbench.evaluate import Walk, WalkForward, compare, sweep, walk_forward
 from workbench.evaluate.fit import is_classifier
 from workbench.evaluate.layout import Layout
 from workbench.evaluate.table import taken
@@ -119,6 +120,31 @@ def test_weights_reach_the_model_and_its_key(study, registry):
     tested = walk.scores.plane("score")[fold.test]
     expected = pipe.predict(np.nan_to_num(X)).reshape(tested.shape[1], -1, order="F").T[fold.test]
     np.testing.assert_allclose(tested, np.where(np.isnan(tested), NAN, expected), rtol=1e-8)
+
+
+def test_a_model_that_takes_no_weights_says_so(study):
+    weights = weighed(study["label"])
+    beside = ["mean", "last_value"]
+    table = compare(RIDGE, **study, weights=weights, baselines=beside)
+    assert table["weighted"].to_dict() == {"ridge": True, "mean": True, "last_value": False}
+    assert "weighted" not in compare(RIDGE, **study, baselines=beside)
+    for name in beside:
+        given, plain = (walk_forward(ModelSpec(name), **study, weights=w) for w in (weights, None))
+        for text in (repr, Walk._repr_html_):
+            assert (f"{name} takes no weights" in text(given)) == (given.weighted is False) == (name == "last_value")
+            assert "no weights" not in text(plain)
+        assert (given.scores == plain.scores) == (name == "last_value")
+        assert plain.weighted is None
+    fold = next(iter(study["splits"].split(study["label"])))
+    train = fold.train & ~np.isnan(study["features"].values).any(axis=0)
+    mean = walk_forward(ModelSpec("mean"), **study, weights=weights).scores.plane("score")[fold.test]
+    expected = np.average(study["label"].values[0][train], weights=weights.values[0][train])
+    assert mean[~np.isnan(mean)] == pytest.approx(expected, rel=1e-12)
+    found = sweep(RIDGE, {"alpha": [1.0, 2.0]}, **study, weights=weights, baselines=beside).table
+    assert found["weighted"].tolist() == [True, True, True, False]
+    shown = wb.study(ModelSpec("last_value"), **study, weights=weights, baselines=["mean"])
+    assert "last_value takes no weights" in repr(shown)
+    assert "weighted" in shown._repr_html_()
 
 
 def test_a_classifier_is_scored_by_its_expected_label_and_its_chances(study, registry):
@@ -214,18 +240,21 @@ def test_windows_hold_the_last_rows_of_the_same_symbol_and_none_later(there, len
 def test_what_a_model_is_given_is_read_only(study, registry):
     """Folds share it: one that writes into it would change what the others learn from."""
     layout = Layout(study["features"], study["label"], study["splits"], weighed(study["label"]))
-    spec = ModelSpec("surroundings")
-    with layout.lent() as lent:
-        for table in (layout.table, pickle.loads(pickle.dumps(lent))):
-            for field in dataclasses.fields(table):
-                array = getattr(table, field.name)
-                assert not array.flags.writeable, field.name
-                assert array.ctypes.data % 64 == 0
-                np.testing.assert_array_equal(array, getattr(layout.table, field.name))
-            for fold in layout.folds(spec):
-                at = layout.runs(spec, fold, "train")
-                assert not taken(table.X, at).flags.writeable
-                assert not taken(table.y, at).flags.writeable
+    for spec in (ModelSpec("surroundings"), ModelSpec("random_forest")):
+        with layout.lent() as lent:
+            assert lent(spec) is lent(spec)
+            for table in (layout.table_of(spec), lent(spec), pickle.loads(pickle.dumps(lent(spec)))):
+                assert table.X.dtype == models[spec.name].dtype
+                for field in dataclasses.fields(layout.table):
+                    array = getattr(table, field.name)
+                    assert not array.flags.writeable, field.name
+                    assert array.ctypes.data % 64 == 0
+                    expected = getattr(layout.table, field.name).astype(array.dtype)
+                    np.testing.assert_array_equal(array, expected)
+                for fold in layout.folds(spec):
+                    at = layout.runs(spec, fold, "train")
+                    assert not taken(table.X, at).flags.writeable
+                    assert not taken(table.y, at).flags.writeable
 
 
 # ---------------------------------------------------------------------- faults
@@ -246,7 +275,7 @@ def test_a_full_disk_is_named_and_what_was_finished_is_kept(study, tmp_path, mon
     home = tmp_path / "temporary"
     home.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(home))
-    study |= dict(zip(("features", "label"), panels(rows=400, symbols=5), strict=True))  # a table of 64 kB
+    study |= dict(zip(("features", "label"), panels(rows=900, symbols=5), strict=True))  # features of 64 kB
     with small_files(50_000), pytest.raises(WorkbenchError, match="can't be written to .*: .*\n.*TMPDIR"):
         walk_forward(FOREST, **study, how="processes", workers=2)
     assert not list(home.iterdir())

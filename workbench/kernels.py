@@ -98,6 +98,7 @@ for _name, _kernel in {
     "lag": _shift(shift.lag),
     "rank": Kernel(cross.rank, lambda: 4),
     "zscore": Kernel(cross.zscore, lambda ddof: 1),
+    "correlation": Kernel(cross.correlation, lambda fewest: 2),
     "account": Kernel(account.account, lambda capital, cost, slippage: 5, 3),
     "triple_barrier": Kernel(barrier.triple_barrier, lambda horizon, up, down: 0, 3),
 }.items():

@@ -60,6 +60,7 @@ class Study:
         Parameters
         ----------
         measure : {"ic", "rank_ic", "hit_rate", "r2"}, default "rank_ic"
+            What is measured: the drop of it, on scores of a test fold.
         repeats : int, default 5
             Shuffles of each feature in each fold.
         seed : int, default 0
@@ -68,8 +69,13 @@ class Study:
         Returns
         -------
         DataFrame
-            One row a feature, the most important first: ``drop`` (mean over folds), ``error`` (standard error over
-            folds), and a column ``fold k`` each.
+            One row a feature, the most important first: ``drop`` (mean over folds), ``error`` (its standard error
+            over folds, NaN of one fold), and a column ``fold k`` each.
+
+        Notes
+        -----
+        A feature that others can stand in for has little importance, however much it says. Only test folds are
+        shuffled, never the samples trained on. Source: Breiman, 2001, Random Forests.
         """
         key = measure, repeats, seed
         if key not in self._importance:
@@ -91,6 +97,10 @@ class Study:
         -------
         DataFrame
             One row a value of the feature: ``mean`` over folds, and a column ``fold k`` each.
+
+        Notes
+        -----
+        Source: Friedman, 2001, Greedy Function Approximation.
         """
         return explain.dependence(self.spec, self._layout, self._ledger, self._run, feature, points)
 
@@ -101,7 +111,7 @@ class Study:
         -------
         DataFrame
             One row a coefficient: ``mean``, ``least`` and ``largest`` over folds, ``low`` and ``high`` of the 95 %
-            interval of the last fold where the model has one, and a column ``fold k`` each.
+            interval of the last fold where the model has one (else NaN), and a column ``fold k`` each.
 
         Raises
         ------

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from itertools import chain
 from typing import NamedTuple
 
@@ -98,12 +97,12 @@ def _by_fold(cells: dict[str, Task], layout: Layout, ledger: Ledger, run: How, r
         ledger.put_many([_row(keys[name], cells[keys[name]], layout, *result)])
         report(name)
 
-    with layout.lent() if run.how == "processes" else nullcontext(layout.table) as table:
+    with layout.tables(run.how == "processes") as table_of:
         tasks = []
         for name, key in keys.items():
             spec, fold, _ = cells[key]
             at = [layout.runs(spec, fold, part) for part in ("train", "test")]
-            tasks.append((name, fit_fold, spec.build(), table, *at))
+            tasks.append((name, fit_fold, spec.build(), table_of(spec), *at))
         compute.run(tasks, how=run.how, workers=run.workers, done=done)
 
 
@@ -117,7 +116,7 @@ def _by_moments(spec: ModelSpec, cells: dict[str, Task], layout: Layout, ledger:
             begun, name = time.perf_counter(), named(task, layout)
             with compute.naming(name):
                 estimator = spec.build().fit_moments(known[task.fold.number - 1])
-                result = scored(estimator, layout.table, layout.runs(spec, task.fold, "test"))
+                result = scored(estimator, layout.table_of(spec), layout.runs(spec, task.fold, "test"))
             rows.append(_row(key, task, layout, result, time.perf_counter() - begun))
             report(name)
     finally:
@@ -135,9 +134,9 @@ def _moments_of_folds(spec: ModelSpec, layout: Layout, run: How) -> list:
         edges = np.cumsum([(at[:, 1] - at[:, 0]).sum() for at in sets])
         batch = np.minimum((edges - 1) * BATCHES // edges[-1], BATCHES - 1)
         how = run.how or ("threads" if layout.table.X.nbytes > LARGE else "serial")
-        with layout.lent() if how == "processes" else nullcontext(layout.table) as table:
+        with layout.tables(how == "processes") as table_of:
             tasks = [
-                (f"moments, part {i + 1}", moments, table, [sets[j] for j in np.flatnonzero(batch == i)])
+                (f"moments, part {i + 1}", moments, table_of(spec), [sets[j] for j in np.flatnonzero(batch == i)])
                 for i in np.unique(batch)
             ]
             sums = [*chain(*compute.run(tasks, how=how, workers=run.workers))]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -39,30 +38,7 @@ _SEED = Param("seed", 0, low=0, high=2**32 - 1)
 def importance(
     spec: ModelSpec, layout: Layout, ledger: Ledger, run: How, measure: str = "rank_ic", repeats: int = 5, seed: int = 0
 ) -> pd.DataFrame:
-    """By how much the scores of each test get worse when one feature is shuffled among its samples.
-
-    Parameters
-    ----------
-    spec : ModelSpec
-    layout, ledger, run
-        What it is tried on, where the answers are kept, and how they are computed.
-    measure : {"ic", "rank_ic", "hit_rate", "r2"}, default "rank_ic"
-    repeats : int, default 5
-        Shuffles of each feature in each fold.
-    seed : int, default 0
-        Of the shuffles.
-
-    Returns
-    -------
-    DataFrame
-        One row a feature, the most important first: the mean drop of `measure` over folds, its standard error over
-        folds (NaN of one fold), and a column ``fold k`` for each.
-
-    Notes
-    -----
-    A feature that others can stand in for has little importance, however much it says. Only test folds are
-    shuffled, never the samples trained on. Source: Breiman, 2001, Random Forests.
-    """
+    """As `workbench.study.Study.importance`, of a spec on a layout."""
     if measure not in MEASURES:
         hint = UnknownNameError.of("measure", measure, MEASURES).hint
         raise ParameterError(f"importance: measure={measure!r} is not a choice", hint=hint)
@@ -81,25 +57,7 @@ def importance(
 def dependence(
     spec: ModelSpec, layout: Layout, ledger: Ledger, run: How, feature: str, points: int = 20
 ) -> pd.DataFrame:
-    """How the mean score of a test follows one feature, all else as it is (partial dependence).
-
-    Parameters
-    ----------
-    spec, layout, ledger, run
-        As in `importance`.
-    feature : str
-    points : int, default 20
-        Values of the feature, at quantiles of its samples from 1 % to 99 %.
-
-    Returns
-    -------
-    DataFrame
-        One row a value of the feature: the mean over folds, and a column ``fold k`` for each.
-
-    Notes
-    -----
-    Source: Friedman, 2001, Greedy Function Approximation.
-    """
+    """As `workbench.study.Study.dependence`, of a spec on a layout."""
     if feature not in layout.features.fields:
         raise UnknownNameError.of("feature", feature, layout.features.fields)
     number = layout.features.fields.index(feature)
@@ -114,24 +72,7 @@ def dependence(
 
 
 def coefficients(spec: ModelSpec, layout: Layout, ledger: Ledger, run: How) -> pd.DataFrame:
-    """The coefficients of each fold, in units of the features.
-
-    Parameters
-    ----------
-    spec, layout, ledger, run
-        As in `importance`.
-
-    Returns
-    -------
-    DataFrame
-        One row a coefficient: the mean over folds, their least and largest, ``low`` and ``high`` of the 95 %
-        interval of the last fold where the model has one (else NaN), and a column ``fold k`` for each.
-
-    Raises
-    ------
-    ParameterError
-        The model has no coefficients.
-    """
+    """As `workbench.study.Study.coefficients`, of a spec on a layout."""
     cells = _probed("coefficients", _coefficients, (), spec, layout, ledger, run)
     if not len(cells[0].arrays["coefficient"]):
         raise ParameterError(
@@ -270,13 +211,13 @@ def _probed(kind: str, ask: Callable, args: tuple, spec: ModelSpec, layout: Layo
             seconds=result[1],
         )
 
-    with layout.lent() if how == "processes" else nullcontext(layout.table) as table:
+    with layout.tables(how == "processes") as table_of:
         tasks = []
         for name, key in names.items():
             if key in lacking:
                 fold = cells[key].fold
                 at = [layout.runs(spec, fold, part) for part in ("train", "test")]
-                tasks.append((name, _answer, ask, spec.build(), table, *at, fold.number, args))
+                tasks.append((name, _answer, ask, spec.build(), table_of(spec), *at, fold.number, args))
         compute.run(tasks, how=how, workers=run.workers, progress=run.progress, cancel=run.cancel, done=done)
     there = ledger.get_many(cells)
     return [there[key] for key in cells]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cached_property
 
 import numpy as np
@@ -67,7 +67,7 @@ class Layout:
             end=locked(np.where(missing, -1, end)),
         )
         self.moments: dict[int, list] = {}  # by look-back: those of each fold's training samples
-        self._lent: LentTable | None = None
+        self._lent: dict[str, LentTable] | None = None  # by dtype; None outside of a block that lends
         self._folds: dict[int, list[Fold]] = {}
         self._runs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
@@ -179,17 +179,39 @@ class Layout:
         train, test = self._runs[self.lookback(spec), fold.number]
         return train if part == "train" else test
 
+    @cached_property
+    def _single(self) -> Table:
+        return self.table.single()
+
     @contextmanager
-    def lent(self) -> Iterator[LentTable]:
-        """The table by reference, as long as the block lasts; within another such block, the same one."""
+    def lent(self) -> Iterator[Callable[[ModelSpec], LentTable]]:
+        """What gives a spec its table by reference, as long as the block lasts; within another such block, the same.
+
+        Only what is asked for is written.
+        """
         if self._lent is not None:
-            yield self._lent
+            yield self._lend
             return
-        with self.table.lent() as self._lent:
+        with ExitStack() as self._lending:
+            self._lent = {}
             try:
-                yield self._lent
+                yield self._lend
             finally:
                 self._lent = None
+
+    def _lend(self, spec: ModelSpec) -> LentTable:
+        dtype = models[spec.name].dtype
+        if dtype not in self._lent:
+            self._lent[dtype] = self._lending.enter_context(self.table_of(spec).lent())
+        return self._lent[dtype]
+
+    def table_of(self, spec: ModelSpec) -> Table:
+        """The table with features in the dtype that the model of `spec` computes in."""
+        return self.table if models[spec.name].dtype == "float64" else self._single
+
+    def tables(self, away: bool) -> AbstractContextManager[Callable[[ModelSpec], Table]]:
+        """What gives a spec its table: by reference, where it goes `away` to another process."""
+        return self.lent() if away else nullcontext(self.table_of)
 
     def places(self, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers of the row and of the symbol of each sample in the runs `at`."""
@@ -227,7 +249,7 @@ class Layout:
         if models[spec.name].baseline:
             return ""
         weights = [] if self.weights is None else [self.weights.fingerprint]
-        return digest([spec.key, self.features.fingerprint, self.splits.to_dict(), *weights])
+        return digest([spec.key, self.features.fingerprint, self._data["splits"], *weights])
 
     # ------------------------------------------------------------------ what came out
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..indicators import rank
+from ..kernels import kernels
 
 FEWEST = 3  # symbols that make a cross-section: of two, a correlation is always 1 or -1
 
@@ -233,32 +234,9 @@ CLASS_MEASURES = {"accuracy": accuracy, "log_loss": log_loss}
 
 
 def _mean_correlation(x: np.ndarray, y: np.ndarray) -> float:
-    """The mean over rows of Pearson's correlation, of the rows on which it is defined; NaN of none.
-
-    Both are missing at the same places.
-    """
-    there = ~np.isnan(x)
-    count = there.sum(axis=1, keepdims=True)
-    if there.all():
-        there = True  # to numpy's quick paths
-    x, y = (v if there is True else np.where(there, v, 0.0) for v in (x, y))
-    x, y = (_deviation(v, there, np.maximum(count, 1)) for v in (x, y))
-    squares = (x * x).sum(axis=1) * (y * y).sum(axis=1)
-    # a row of equal numbers has no deviation: it is 0 just where it is told by its ends, in `_deviation`
-    defined = (count[:, 0] >= FEWEST) & (squares > 0)
-    if not defined.any():
-        return float("nan")
-    rows = (x * y).sum(axis=1)[defined] / np.sqrt(squares[defined])
-    return float(np.clip(rows, -1, 1).mean())
-
-
-def _deviation(x: np.ndarray, there: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """Each row less its mean, scaled to at most 1 so that no square over- or underflows; 0 where missing or equal."""
-    high = np.max(x, axis=1, keepdims=True, where=there, initial=-np.inf)
-    low = np.min(x, axis=1, keepdims=True, where=there, initial=np.inf)
-    varied = high > low
-    size = np.where(varied, np.maximum(np.abs(high), np.abs(low)), 1.0)
-    x = x / size
-    x = np.where(there & varied, x - x.sum(axis=1, keepdims=True) / count, 0.0)
-    size = np.max(np.abs(x), axis=1, keepdims=True, initial=0.0)
-    return x / np.where(size > 0, size, 1.0)
+    """The mean over rows of Pearson's correlation, of the rows on which it is defined; NaN of none."""
+    rows, state = np.empty((len(x), 1)), np.empty((2, x.shape[1]))
+    if x.size:
+        kernels["correlation"].call([x, y], [FEWEST], state, [rows])
+    defined = rows[~np.isnan(rows)]
+    return float(defined.mean()) if x.size and len(defined) else float("nan")

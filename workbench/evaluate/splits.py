@@ -5,7 +5,7 @@ whose label looks at a row that is tested, or that a tested label looks at. The 
 well, from the rows that features, labels and the model look back. Nothing can be typed that makes a gap smaller.
 
 Both are taken in time and not by symbol: symbols move together, so that another symbol's label of the same rows
-tells as much. A splitter only says which rows are tested and which may be learned from (`Splits._plan`); what is
+tells as much. A splitter only says which rows are tested and which may be learned from (`Splits._windows`); what is
 dropped is decided once for all, in `_folded`.
 """
 
@@ -133,9 +133,9 @@ class Splits:
                 by_group.setdefault(group, []).append(number)
         return list(zip(*(by_group[group] for group in sorted(by_group)), strict=True))
 
-    def _window(self, rows: int, fold: int) -> tuple[int, int]:
-        """The first row that a fold may learn from, and the row after the last; test rows are left out anyway."""
-        return 0, rows
+    def _windows(self, rows: int) -> list[tuple[int, int]]:
+        """For each fold the first row that it may learn from, and the row after the last, whatever it tests."""
+        return [(0, rows)] * len(self.tested())
 
     def _gaps(self, lookback: int) -> tuple[int, int]:
         """Rows to keep clear before a test, beyond what is purged, and after it."""
@@ -167,21 +167,27 @@ class Splits:
         values, span = label_planes(label)
         lookback = max(Param("lookback", 0, low=0).check(lookback, type(self).__name__), label.lookback)
         rows, folds = len(values), self.tested()
-        groups = self.group_rows(rows)
+        groups, windows = self.group_rows(rows), self._windows(rows)
         known = ~np.isnan(values)
         # the last row that each label looks at; -1 without a label
         end = np.where(known, np.arange(rows)[:, np.newaxis] + np.where(known, span, 0), -1)
-        for at, tested in enumerate(folds):
-            begin, stop = self._window(rows, at)
+        latest = end.max(axis=1, initial=-1)
+        for number, (tested, (begin, stop)) in enumerate(zip(folds, windows, strict=True), start=1):
             window = known.copy()
             window[:begin] = window[stop:] = False
-            fold = _folded(at + 1, window, end, [groups[g] for g in tested], *self._gaps(lookback))
+            fold = _folded(number, window, end, latest, [groups[g] for g in tested], *self._gaps(lookback))
             _check(fold, len(folds), known, label)
             yield fold
 
 
 def _folded(
-    number: int, window: np.ndarray, end: np.ndarray, tests: list[tuple[int, int]], before: int, after: int
+    number: int,
+    window: np.ndarray,
+    end: np.ndarray,
+    latest: np.ndarray,
+    tests: list[tuple[int, int]],
+    before: int,
+    after: int,
 ) -> Fold:
     """The one rule of what is dropped.
 
@@ -193,37 +199,46 @@ def _folded(
     Parameters
     ----------
     window : ndarray of bool, shape (T, N)
-        The samples that might be learned from.
+        The samples that might be learned from; overwritten.
     end : ndarray of int, shape (T, N)
         The last row that each label looks at, -1 where there is none.
+    latest : ndarray of int, shape (T,)
+        The largest `end` of each row.
     tests : list of (int, int)
         First test row, and the row after the last, of each group, ascending.
     """
     purged, embargoed = np.zeros((2, *window.shape), dtype=bool)
-    window = window.copy()
+    nearest, furthest = len(window), 0
     for start, stop in tests:
-        last = max(stop - 1, int(end[start:stop].max(initial=-1)))
+        last = max(stop - 1, int(latest[start:stop].max(initial=-1)))
         window[start:stop] = False
-        purged[: last + 1] |= end[: last + 1] >= start
-        embargoed[: last + 1] |= end[: last + 1] >= start - before
+        # of the rows before the first that reaches so far no label need be looked at
+        near = slice(int(np.argmax(latest[: last + 1] >= start - before)), last + 1)
+        purged[near] |= end[near] >= start
+        embargoed[near] |= end[near] >= start - before
         embargoed[last + 1 : last + 1 + after] = True
-    purged &= window
-    embargoed &= window & ~purged
+        nearest, furthest = min(nearest, near.start), max(furthest, last + 1 + after)
+    near = slice(nearest, furthest)  # memory that is never touched costs nothing
+    purged[near] &= window[near]
+    window[near] ^= purged[near]
+    embargoed[near] &= window[near]
+    window[near] ^= embargoed[near]
     test = np.concatenate([np.arange(*bounds) for bounds in tests])
-    return Fold(number, window & ~purged & ~embargoed, purged, embargoed, test)
+    return Fold(number, window, purged, embargoed, test)
 
 
 def _check(fold: Fold, folds: int, known: np.ndarray, label: Panel) -> None:
     """DataError unless the fold has samples to train on and labels to test on."""
     what = f"fold {fold.number} of {folds}"
-    first, last = label.time[fold.test[0]], label.time[fold.test[-1]]
     if not fold.train.any():
+        first = label.time[fold.test[0]]
         dropped = f"{int(fold.purged.sum())} purged, {int(fold.embargoed.sum())} embargoed"
         raise DataError(
             f"{what} has no sample to train on beside its test, which begins at {first} ({dropped})",
             hint="take fewer folds, a longer window or a larger min_train; or drop rows without data",
         )
-    if not known[fold.in_test].any():
+    if not known[fold.test].any():
+        first, last = label.time[fold.test[[0, -1]]]
         raise DataError(
             f"{what} has no label to test on from {first} to {last}",
             hint="take longer tests, or drop the rows at the end that have no label yet",
@@ -258,6 +273,12 @@ class WalkForward(Splits):
     ------
     ParameterError
         A parameter outside its range, or `train` with an expanding window.
+
+    Notes
+    -----
+    The tests are those of scikit-learn's TimeSeriesSplit, but where ``rows % (folds + 1) == folds``: it gives the rows
+    that are left over to the first training window, here each test is a row longer. ``test=rows // (folds + 1)`` gives
+    its tests for any number of rows.
 
     Examples
     --------
@@ -323,8 +344,8 @@ class WalkForward(Splits):
         """Each fold tests one group."""
         return [(fold,) for fold in range(self.folds)]
 
-    def _window(self, rows: int, fold: int) -> tuple[int, int]:
-        return self.bounds(rows)[fold][:2]
+    def _windows(self, rows: int) -> list[tuple[int, int]]:
+        return [bounds[:2] for bounds in self.bounds(rows)]
 
     def _gaps(self, lookback: int) -> tuple[int, int]:
         return self.embargo, 0

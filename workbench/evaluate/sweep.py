@@ -16,7 +16,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +37,8 @@ from .walk import as_ledger, baseline_specs, cells_of, checked_spec, read_walk
 BATCH = 8  # settings that a sampler is asked for before it is told what the last ones were worth
 COPIES = 3  # of its training samples that a fit may hold at once: scaled, in another layout or precision
 LOSSES = {"log_loss"}  # measures of which less is better
-COLUMNS = {"model", *MEASURES, *CLASS_MEASURES, "worst_fold", "best_fold", "samples", "seconds", "error", "baseline"}
+COLUMNS = {"model", *MEASURES, *CLASS_MEASURES, "worst_fold", "best_fold", "samples", "seconds", "weighted"}
+COLUMNS |= {"error", "baseline"}
 SAMPLERS = ("grid", "random", "tpe", "qmc")
 _SIZE = re.compile(r"\s*(\d+\.?\d*)\s*([kMGT]?)(i?)B?\s*", re.IGNORECASE)
 
@@ -58,8 +59,9 @@ class Sweep:
         The parameters that were varied.
     table : DataFrame
         One row a setting, best first, then the baselines: `varied`, the measures over all tests together,
-        ``worst_fold`` and ``best_fold`` of `measure`, the seconds of its fits, and whether it is a baseline. A
-        setting that failed has no measures, and says why in the column ``error``; it is tried again by the next call.
+        ``worst_fold`` and ``best_fold`` of `measure`, the seconds of its fits, and whether it is a baseline; where
+        weights were given, also whether its model took them (``weighted``). A setting that failed has no measures,
+        and says why in the column ``error``; it is tried again by the next call.
     trials : int
         How many distinct settings the ledger has seen tried on this label, in this sweep and before: the more, the
         better the best of them looks by chance.
@@ -185,7 +187,7 @@ def sweep(
     total = (proposer.count + len(beside)) * len(layout.folds(spec))
     workers = _within(memory, layout, spec, workers)
     away = "processes" in {how or models[s.name].how for s in (spec, *beside)}
-    with compute.reporter(progress, total) as report, layout.lent() if away else nullcontext():
+    with compute.reporter(progress, total) as report, layout.tables(away):
         done = _Done(layout, ledger, How(how, workers, None, cancel), report)
         tried: dict[ModelSpec, None] = {}
         try:
@@ -465,7 +467,8 @@ class _Done:
             return {"spec": spec, "folds": nothing, "samples": 0, "error": str(self.failed[spec])}
         if spec not in self.rows:
             walk = read_walk(spec, self.layout, self.ledger, list(self.cells[spec]), 0, self.computed)
-            self.rows[spec] = {"spec": spec, "folds": walk.folds, **walk.overall.to_dict()}
+            more = {} if walk.weighted is None else {"weighted": walk.weighted}
+            self.rows[spec] = {"spec": spec, "folds": walk.folds, **walk.overall.to_dict(), **more}
         return self.rows[spec]
 
 
@@ -475,8 +478,8 @@ def _table(tried: list[dict], beside: list[dict], varied: tuple[str, ...], measu
     for name in varied:  # as objects: a column of ints stays one, beside the baselines that have none
         values = [row["spec"].params[name] for row in tried] + [None] * len(beside)
         columns[name] = pd.Series(values, dtype=object)
-    known = {name: None for row in tried + beside for name in row if name not in ("spec", "folds", "samples", "error")}
-    for name in known:
+    others = ("spec", "folds", "samples", "weighted", "error")
+    for name in dict.fromkeys(name for row in tried + beside for name in row if name not in others):
         columns[name] = [row.get(name, math.nan) for row in tried + beside]
     by_fold = [row["folds"].get(measure, pd.Series(dtype=float)) for row in tried + beside]
     ends = ("max", "min") if measure in LOSSES else ("min", "max")
@@ -484,6 +487,8 @@ def _table(tried: list[dict], beside: list[dict], varied: tuple[str, ...], measu
         columns[name] = [getattr(values, end)() for values in by_fold]
     columns["samples"] = [int(row["samples"]) for row in tried + beside]
     columns["seconds"] = [row["folds"]["seconds"].sum() for row in tried + beside]
+    if any("weighted" in row for row in tried + beside):
+        columns["weighted"] = [row.get("weighted") for row in tried + beside]
     if any("error" in row for row in tried):
         columns["error"] = [row.get("error") for row in tried + beside]
     columns["baseline"] = [False] * len(tried) + [True] * len(beside)

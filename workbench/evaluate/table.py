@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -21,13 +21,14 @@ from .metrics import measured
 
 def runs(mask: np.ndarray) -> np.ndarray:
     """The first number of each run of True, and the one after its last: ndarray of shape (r, 2)."""
-    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
-    return edges.reshape(-1, 2)
+    edges = np.flatnonzero(mask[1:] != mask[:-1]) + 1
+    ends = [0] * bool(mask[:1].any()), [len(mask)] * bool(mask[-1:].any())
+    return np.concatenate([ends[0], edges, ends[1]]).astype(np.intp).reshape(-1, 2)
 
 
-def locked(values: np.ndarray) -> np.ndarray:
+def locked(values: np.ndarray, dtype=None) -> np.ndarray:
     """A read-only copy of `values`, that begins in memory where a mapped file would."""
-    copy = aligned(values.shape, values.dtype)
+    copy = aligned(values.shape, values.dtype if dtype is None else dtype)
     copy[...] = values
     copy.flags.writeable = False
     return copy
@@ -50,6 +51,7 @@ class Table:
     Attributes
     ----------
     X : ndarray of shape (n, F)
+        float64, or float32 for the models that compute in it.
     y : ndarray of shape (n,)
         NaN where there is no label.
     weight : ndarray of shape (n,) or (0,)
@@ -84,6 +86,11 @@ class Table:
         scores = np.full((last - first, self.label.shape[1]), np.nan)
         scores[row - first, column] = score
         return measured(scores, self.label[first:last])
+
+    def single(self) -> Table:
+        """The table with features in float32."""
+        with np.errstate(over="ignore"):  # the model refuses what is infinite then
+            return replace(self, X=locked(self.X, np.float32))
 
     @contextmanager
     def lent(self) -> Iterator[LentTable]:

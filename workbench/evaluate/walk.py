@@ -26,7 +26,7 @@ from ..models import ModelSpec, models
 from ..panel import Panel
 from ..registry import Param
 from .cells import How, Task, compute_cells, title
-from .fit import is_classifier
+from .fit import is_classifier, takes
 from .layout import Layout
 from .metrics import CLASS_MEASURES, MEASURES, measured
 from .splits import Splits
@@ -65,6 +65,8 @@ class Walk:
         or rows, settings of the backtest, and what was tried on another ledger.
     computed : int
         Folds that were computed by this call; the others stood in the ledger.
+    weighted : bool or None
+        Whether the model took the weights that were given; None: none were given.
     """
 
     spec: ModelSpec
@@ -75,6 +77,13 @@ class Walk:
     overall: pd.Series
     trials: int
     computed: int
+    weighted: bool | None = None
+
+    @property
+    def _said(self) -> str:
+        """What a reader of the measures has to know."""
+        unheard = f"{self.spec.name} takes no weights: all its samples counted alike; "
+        return (unheard if self.weighted is False else "") + f"{self.trials} tried on this label"
 
     def path(self, number: int = 1) -> Panel:
         """The scores of one path, counted from 1, in a field ``score``: what `weights_from_scores` takes."""
@@ -83,10 +92,7 @@ class Walk:
 
     def __repr__(self) -> str:
         measures = ", ".join(f"{name} {self.overall[name]:.4f}" for name in MEASURES)
-        return (
-            f"<Walk of {title(self.spec)} on {self.label}: {len(self.folds)} folds, {measures}; "
-            f"{self.trials} tried on this label>"
-        )
+        return f"<Walk of {title(self.spec)} on {self.label}: {len(self.folds)} folds, {measures}; {self._said}>"
 
     def _repr_html_(self) -> str:
         table = self.folds.copy()
@@ -101,7 +107,7 @@ class Walk:
         body = table.to_html(formatters=measured, na_rep="", border=0)
         return (
             f"<div><b>{html.escape(title(self.spec))}</b> on {html.escape(self.label)}, walk-forward; "
-            f"{self.trials} tried on this label{body}</div>"
+            f"{html.escape(self._said)}{body}</div>"
         )
 
 
@@ -131,7 +137,8 @@ def walk_forward(
         Default: ``WalkForward()``, five folds on an expanding window. After a test, what features and model look
         back is embargoed.
     weights : Panel, optional
-        Field ``weight``: of each sample, for the models that take them (`workbench.labels.uniqueness`).
+        Field ``weight``: of each sample, for the models that take them (`workbench.labels.uniqueness`). What takes
+        none (arima, last_value) counts all samples alike: the walk says so, and a comparison has a column ``weighted``.
     ledger : Ledger, str or Path, optional
         Where each fold is kept. Default: the ledger of the workspace.
     how : {"threads", "processes", "serial"}, optional
@@ -185,8 +192,9 @@ def compare(
     Returns
     -------
     DataFrame
-        One row a model, indexed by its name and what differs from its defaults: `Walk.overall`, and whether
-        it is a baseline. A measure is NaN where it isn't defined, such as the IC of a constant score.
+        One row a model, indexed by its name and what differs from its defaults: `Walk.overall`, where weights were
+        given whether the model took them (``weighted``), and whether it is a baseline. A measure is NaN where it
+        isn't defined, such as the IC of a constant score.
 
     Raises
     ------
@@ -213,6 +221,8 @@ def comparison(walks: Iterable[Walk]) -> pd.DataFrame:
     """One row a walk: its overall measures, and whether its model is a baseline."""
     walks = list(walks)
     table = pd.DataFrame([walk.overall for walk in walks]).astype({"samples": int})
+    if any(walk.weighted is not None for walk in walks):
+        table["weighted"] = [walk.weighted for walk in walks]
     table["baseline"] = [models[walk.spec.name].baseline for walk in walks]
     return table.rename_axis("model")
 
@@ -281,7 +291,9 @@ def _read(spec: ModelSpec, layout: Layout, cells: list[Cell], trials: int, compu
     overall |= {name: float(folds[name] @ scored / scored.sum()) for name in measures if name in CLASS_MEASURES}
     overall["samples"] = int(scored.sum())
     overall = pd.Series(overall, name=title(spec), dtype=float)
-    return Walk(spec, layout.label.fields[0], scores, folds, by_path.rename_axis("path"), overall, trials, computed)
+    name, by_path = layout.label.fields[0], by_path.rename_axis("path")
+    weighted = None if layout.weights is None else takes(spec.build(), "sample_weight")
+    return Walk(spec, name, scores, folds, by_path, overall, trials, computed, weighted)
 
 
 def _path(layout: Layout, cells: list[Cell], path: tuple[int, ...]) -> np.ndarray:

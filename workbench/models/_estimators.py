@@ -22,29 +22,8 @@ from ..errors import DataError
 from ..kernels import poll
 
 
-class LastValue(RegressorMixin, BaseEstimator):
-    """Predicts the mean of the last `window` training targets.
-
-    Parameters
-    ----------
-    window : int or None, default 1
-        Last training samples that are averaged; all of them where there are fewer, or for None.
-
-    Attributes
-    ----------
-    value_ : float
-        What is predicted.
-    n_features_in_ : int
-    """
-
-    def __init__(self, window: int | None = 1):
-        self.window = window
-
-    def fit(self, X, y):
-        """Remember the last targets of `y` (n_samples,); `X` (n_samples, n_features) is only checked."""
-        _, y = validate_data(self, X, y, y_numeric=True)
-        self.value_ = float(np.mean(y if self.window is None else y[-self.window :], dtype=float))
-        return self
+class _Constant(RegressorMixin, BaseEstimator):
+    """Predicts `value_` for every sample."""
 
     def predict(self, X):
         """`value_` for each sample of `X`: ndarray of shape (n_samples,)."""
@@ -56,6 +35,48 @@ class LastValue(RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.regressor_tags.poor_score = True
         return tags
+
+
+class Mean(_Constant):
+    """Predicts the mean of the training targets, weighted where weights are given.
+
+    Attributes
+    ----------
+    value_ : float
+        What is predicted.
+    n_features_in_ : int
+    """
+
+    def fit(self, X, y, sample_weight=None):
+        """Take the mean of `y` (n_samples,); `X` (n_samples, n_features) is only checked."""
+        X, y = validate_data(self, X, y, y_numeric=True)
+        self.value_ = float(np.average(np.asarray(y, dtype=float), weights=checked_weight(sample_weight, X)))
+        return self
+
+
+class LastValue(_Constant):
+    """Predicts the mean of the last `window` training targets.
+
+    Parameters
+    ----------
+    window : int, default 1
+        Last training samples that are averaged; all of them where there are fewer.
+
+    Attributes
+    ----------
+    value_ : float
+        What is predicted.
+    n_features_in_ : int
+    """
+
+    def __init__(self, window: int = 1):
+        self.window = window
+
+    def fit(self, X, y):
+        """Remember the last targets of `y` (n_samples,); `X` (n_samples, n_features) is only checked."""
+        _, y = validate_data(self, X, y, y_numeric=True)
+        self.value_ = float(np.mean(y[-self.window :], dtype=float))
+        return self
 
 
 class _Polling:

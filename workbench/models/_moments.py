@@ -14,6 +14,8 @@ from scipy import linalg
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from ..panel.core import aligned
+
 CHUNK = 4096  # samples centred at a time: they stay in the cache, and no copy of all is made
 
 
@@ -60,16 +62,14 @@ class Moments(NamedTuple):
 
 
 def _chunk(X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Moments:
-    both = np.empty((len(X), X.shape[1] + 1))
-    both[:, :-1], both[:, -1] = X, y
-    if weight is None:
-        mean = both.mean(axis=0)
-        both -= mean
-        return Moments(len(X), float(len(X)), mean, both.T @ both)
-    total = weight.sum()
-    mean = weight @ both / total if total > 0 else np.zeros(both.shape[1])
-    both -= mean
-    return Moments(len(X), float(total), mean, (both * weight[:, np.newaxis]).T @ both)
+    each = np.ones(len(X)) if weight is None else weight
+    total = float(each.sum())
+    mean = np.append(each @ X, each @ y) / (total if total > 0 else 1.0)
+    both = aligned((len(X), len(mean)), float)
+    np.subtract(X, mean[:-1], out=both[:, :-1])
+    np.subtract(y, mean[-1], out=both[:, -1])
+    product = both.T @ (both if weight is None else both * weight[:, np.newaxis])
+    return Moments(len(X), total, mean, product)
 
 
 class Ridge(RegressorMixin, BaseEstimator):

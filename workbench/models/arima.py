@@ -49,7 +49,7 @@ def arima(params, seed):
     estimated, or whose maximum wasn't found, has False in ``converged_``. `fit` warns of maxima not found, and of
     orders that are too large for a symbol with 10 labels or more. Contradicting orders are a ParameterError, NaN or
     infinite features a ValueError. With more terms than the labels bear out the likelihood has several maxima, and the
-    one found may be a lower one. No random draw is made.
+    one found may be a lower one. It takes no weights: a filter has no place for them. No random draw is made.
 
     Source: Box and Jenkins, 1970, Time Series Analysis; Durbin and Koopman, 2012, Time Series Analysis by State
     Space Methods (exact diffuse start); Hyndman and Khandakar, 2008 (order search).

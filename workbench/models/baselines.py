@@ -21,15 +21,15 @@ def zero(params, seed):
 
 @model("mean", params=(), baseline=True)
 def mean(params, seed):
-    """Predicts the mean of the training targets for every sample: the benchmark of the usual R2.
+    """Predicts the mean of the training targets, weighted where weights are given: the benchmark of the usual R2.
 
     It reads no feature, and is constant within a fold: its information coefficient is undefined there (NaN).
 
     Source: Goyal and Welch, 2008, A Comprehensive Look at the Empirical Performance of Equity Premium Prediction.
     """
-    from ._estimators import LastValue
+    from ._estimators import Mean
 
-    return LastValue(window=None)
+    return Mean()
 
 
 @model(
@@ -44,7 +44,7 @@ def last_value(params, seed):
     `window` training targets in the order given. A panel is stacked time-major, so the default repeats the
     target of the last symbol of the last training row, and ``window=N`` gives the mean over the N symbols of
     that row. It reads no feature, hence nothing that a training set may not know, and is constant within a
-    fold: its information coefficient is undefined there (NaN), never 0.
+    fold: its information coefficient is undefined there (NaN), never 0. It takes no weights.
 
     Source: Hyndman and Athanasopoulos, 2021, Forecasting: Principles and Practice, 5.2 (naive method).
     """

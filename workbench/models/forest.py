@@ -28,14 +28,15 @@ _BOOSTING = (
 )
 
 
-@model("random_forest", cost="medium", params=_FOREST)
+@model("random_forest", cost="medium", params=_FOREST, dtype="float32")
 def random_forest(params, seed):
     """The mean of many regression trees, each grown on a bootstrap sample and random features.
 
     A missing feature (NaN) is allowed: each split learns the side it belongs on; an infinite one is a
-    ValueError. With fewer than ``2 * min_samples_leaf`` samples each tree is a mean. How many cores grow the
-    trees is no part of the model: one, unless ``joblib.parallel_config("threading", n_jobs=2)`` around `fit`
-    says otherwise (walk-forward runs folds in parallel instead); the numbers are the same, to the bit.
+    ValueError, and so is one beyond 3.4e38, as trees compare in float32. With fewer than
+    ``2 * min_samples_leaf`` samples each tree is a mean. How many cores grow the trees is no part of the model:
+    one, unless ``joblib.parallel_config("threading", n_jobs=2)`` around `fit` says otherwise (walk-forward runs
+    folds in parallel instead); the numbers are the same, to the bit.
 
     Source: Breiman, 2001, Random Forests.
     """
@@ -44,7 +45,7 @@ def random_forest(params, seed):
     return Forest(**params, random_state=seed)
 
 
-@model("random_forest_classifier", task="classification", cost="medium", params=_FOREST)
+@model("random_forest_classifier", task="classification", cost="medium", params=_FOREST, dtype="float32")
 def random_forest_classifier(params, seed):
     """The vote of many classification trees, each grown on a bootstrap sample and random features.
 

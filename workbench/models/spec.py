@@ -21,6 +21,7 @@ from ..registry import Param, Registry, check_params
 TASKS = ("regression", "classification")
 COSTS = ("low", "medium", "high")
 HOWS = ("threads", "processes")
+DTYPES = ("float64", "float32")
 SEED = Param("seed", 0, low=0, high=2**32 - 1, doc="Of every random draw that the model makes.")
 _SOURCE = re.compile(r"Source:.*?\b(1[6-9]|20)\d\d\b", re.DOTALL)
 _RESERVED = {"name", "params", "seed"}
@@ -69,6 +70,8 @@ class Model:
         ``lookback(**params)`` -> rows before its own whose features a prediction reads; None: none.
     baseline : bool
         Whether one compares with it, and doesn't choose it: such a model is no trial.
+    dtype : {"float64", "float32"}
+        That it computes in with features: it is handed them so, and need not copy them.
     summary : str
         The first line of the factory's docstring.
     factory : callable
@@ -83,6 +86,7 @@ class Model:
     how: str
     lookback: Callable[..., int] | None
     baseline: bool
+    dtype: str
     summary: str
     factory: Callable[[dict[str, object], int], object]
 
@@ -105,10 +109,8 @@ def _estimator_factory(name: str, cls: type, params: tuple[Param, ...]) -> Calla
     return factory
 
 
-def _check_declaration(
-    name: str, target: Callable, params: tuple, task: str, library: str, cost: str, how: str
-) -> None:
-    """RegistrationError unless the declaration is whole."""
+def _check_declaration(name: str, target: Callable, params: tuple, library: str, **choices: tuple) -> None:
+    """RegistrationError unless the declaration is whole; `choices` has what was chosen, and among what."""
     document = inspect.getdoc(target) if target.__doc__ else None
     if not document:
         raise RegistrationError(f"model {name!r} has no docstring", hint="say in one line what it predicts")
@@ -124,7 +126,7 @@ def _check_declaration(
     undescribed = [p.name for p in params if not p.doc]
     if undescribed:
         raise RegistrationError(f"model {name!r}: no doc for {', '.join(undescribed)}")
-    for what, value, allowed in (("task", task, TASKS), ("cost", cost, COSTS), ("how", how, HOWS)):
+    for what, (value, allowed) in choices.items():
         if value not in allowed:
             raise RegistrationError(f"model {name!r}: {what}={value!r}, expected one of {', '.join(allowed)}")
     if not library or not isinstance(library, str):
@@ -145,6 +147,7 @@ def model(
     how: str = "threads",
     lookback: Callable[..., int] | None = None,
     baseline: bool = False,
+    dtype: str = "float64",
 ) -> Callable:
     """Register a factory ``(params, seed) -> estimator``, or an estimator class, as a model.
 
@@ -165,6 +168,8 @@ def model(
         themselves look back. Default: none.
     baseline : bool, default False
         Whether one compares with it, and doesn't choose it: such a model is not counted as a trial.
+    dtype : {"float64", "float32"}, default "float64"
+        "float32" where it turns features into that anyway: it is handed them so, and folds share them.
 
     Returns
     -------
@@ -179,7 +184,8 @@ def model(
     """
 
     def register(target):
-        _check_declaration(name, target, params, task, library, cost, how)
+        choices = {"task": (task, TASKS), "cost": (cost, COSTS), "how": (how, HOWS), "dtype": (dtype, DTYPES)}
+        _check_declaration(name, target, params, library, **choices)
         if isinstance(target, type):
             factory = _estimator_factory(name, target, params)
         else:
@@ -189,7 +195,7 @@ def model(
             except TypeError as error:
                 raise RegistrationError(f"model {name!r}: the factory must take (params, seed): {error}") from error
         summary = inspect.getdoc(target).split("\n", 1)[0]
-        models.add(name, Model(name, params, task, library, cost, how, lookback, baseline, summary, factory))
+        models.add(name, Model(name, params, task, library, cost, how, lookback, baseline, dtype, summary, factory))
         return target
 
     return register
