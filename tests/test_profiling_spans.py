@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import threading
@@ -179,6 +180,17 @@ def test_a_study_is_told_by_feature_model_and_fold(panel, recipe, how, tmp_path)
     away = {s.process for s in profile.spans} - {os.getpid()}
     assert bool(away) == (how == "processes")
     assert "by model" in [caption for caption, _ in profile.tables()]
+
+
+def test_collections_of_the_profiler_itself_are_not_told():
+    """The meter collects before and after; with the collector off, work that asks for none has had none."""
+    gc.disable()
+    try:
+        assert profiling.study(lambda: leaf(10)).facts["in collections"][0] == 0
+        asked = profiling.study(gc.collect)
+    finally:
+        gc.enable()
+    assert 0 < asked.facts["in collections"][0] <= asked.facts["elapsed"][0]
 
 
 nested = st.recursive(st.just([]), lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=8)
