@@ -8,6 +8,7 @@ import itertools
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from profiled import fails, leaf, row
 import workbench as wb
 from workbench import hooks, profiling
 from workbench.errors import ParameterError
+from workbench.kernels import Kernel
 from workbench.profiling import spans
 from workbench.profiling.collect import Work
 from workbench.profiling.compare import same
@@ -129,9 +131,32 @@ def test_kernels_on_two_threads_run_at_once_and_without_the_lock():
     assert only["threads"] == 2
     assert only["overlapped"] > 0.2
     assert np.isnan(only["gil_free"]) or only["gil_free"] > 0.5
+    assert np.isnan(only["gil_free"]) or "The GIL was taken" not in repr(profile)
     picture = profile.picture()
     assert "thread 1" in picture
     assert "thread 2" in picture
+
+
+def test_a_kernel_that_keeps_the_lock_is_told_to_overlap_by_waiting():
+    def keeps_the_lock(x, state, out):
+        sum(range(600_000))
+
+    x = np.ones((1, 1))
+
+    def run():
+        for _ in range(20):
+            Kernel(keeps_the_lock, state=lambda: 0).call([x], (), x, [x])
+
+    def work():
+        with ThreadPoolExecutor(2) as pool:
+            for task in [pool.submit(run) for _ in range(2)]:
+                task.result()
+
+    profile = profiling.kernels(work)
+    if "On this system" in repr(profile):
+        pytest.skip("this system does not tell waiting for a CPU from waiting for the lock")
+    assert row(profile.to_frame(), kernel="keeps_the_lock")["gil_free"] < 0.5
+    assert "taken during keeps_the_lock: a call lasts until it has the lock back" in repr(profile)
 
 
 def test_a_lock_that_is_taken_is_told_from_one_that_is_free():
