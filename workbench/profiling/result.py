@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -23,6 +24,7 @@ TOP = 20
 _HEAD = "text-align:{align};font-weight:600;padding:.2em .7em;border-bottom:1px solid rgba(128,128,128,.45)"
 _CELL = "text-align:{align};padding:.16em .7em;white-space:nowrap;border-bottom:1px solid rgba(128,128,128,.15)"
 _WRAP = "white-space:normal;overflow-wrap:anywhere;min-width:14em"
+_BREAK = re.compile(r"(?<=\w[/.])(?=\w)")  # where a path or a dotted name is broken best
 _MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.94em;white-space:pre-wrap"
 _SOFT = "opacity:.75;font-size:.92em;margin:.3em 0"
 _FILL = "background:linear-gradient(to right,rgba(0,114,178,.28) {share:.1f}%,transparent {share:.1f}%);"
@@ -255,7 +257,7 @@ def _cell(value: object, unit: str, align: str) -> str:
     if unit == "%" and said:
         style = _FILL.format(share=100 * min(max(float(value), 0.0), 1.0)) + style
     if unit in (TEXT, CODE) and len(said) > _WIDE:
-        style += f";{_WRAP}"  # rather than that the table is cut off
+        style, said = f"{style};{_WRAP}", _BREAK.sub("<wbr>", said)  # rather than that the table is cut off
     if unit == CODE:
         said = f'<span style="{_MONO}">{said}</span>'
     return f'<td style="{style}">{said}</td>'
