@@ -24,7 +24,7 @@ TOP = 20
 _HEAD = "text-align:{align};font-weight:600;padding:.2em .7em;border-bottom:1px solid rgba(128,128,128,.45)"
 _CELL = "text-align:{align};padding:.16em .7em;white-space:nowrap;border-bottom:1px solid rgba(128,128,128,.15)"
 _WRAP = "white-space:normal;overflow-wrap:anywhere;min-width:14em"
-_BREAK = re.compile(r"(?<=\w[/.])(?=\w)")  # where a path or a dotted name is broken best
+_BREAK = re.compile(r"(?<=\w[/.])(?=\w)(?!py\b)")  # where a path or a dotted name is broken best
 _MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.94em;white-space:pre-wrap"
 _SOFT = "opacity:.75;font-size:.92em;margin:.3em 0"
 _FILL = "background:linear-gradient(to right,rgba(0,114,178,.28) {share:.1f}%,transparent {share:.1f}%);"
