@@ -297,6 +297,7 @@ LOOK = """() => [...document.querySelectorAll('.workbench-profile')].map(profile
     height: box.height, width: box.width,
     pictures: pictures.map(p => [p.width, p.height]),
     colors: [...new Set(words.map(e => e.tagName === 'text' ? getComputedStyle(e).fill : getComputedStyle(e).color))],
+    cut: [...profile.querySelectorAll('div')].filter(d => d.scrollWidth > d.clientWidth + 1).map(d => d.innerText),
     small: words.filter(e => parseFloat(getComputedStyle(e).fontSize) < 10.5).length,
   };
 })"""
@@ -321,6 +322,7 @@ def test_an_export_shows_every_profile_and_asks_for_nothing(exported, browser, w
             assert len(pictures) == PICTURES
             assert all(w > 600 and h > 40 for w, h in pictures)
             assert all(profile["height"] > 60 and not profile["small"] for profile in found)
+            assert [text for profile in found for text in profile["cut"]] == []
             for profile in found:
                 for color in profile["colors"]:
                     red, green, blue = map(float, re.findall(r"[\d.]+", color)[:3])

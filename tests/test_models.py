@@ -335,7 +335,7 @@ def test_a_cell_that_holds_a_definition_may_be_run_again(registering):
             registering(name, params=())(cell(1.0, module))
 
 
-@pytest.mark.parametrize("kind", ["indicator", "source", "label"])
+@pytest.mark.parametrize("kind", ["indicator", "source", "label", "kernel"])
 def test_a_cell_of_any_kind_may_be_run_again(kind):
     cell = {
         "indicator": """
@@ -357,10 +357,18 @@ from workbench.labels import label, labels as registry
 def again(panel):
     "Nothing VALUE."
 """,
+        "kernel": """
+from workbench.kernels import Kernel, kernels as registry
+def again(x, state, out):
+    "Nothing VALUE."
+again.__module__ = "compiled_from_a_cell"
+registry.add("again", Kernel(again, state=lambda: 1))
+""",
     }[kind]
     code = (
         f"cell = {cell!r}\nfor value in '12':\n    exec(cell.replace('VALUE', value))\n    entry = registry['again']\n"
     )
+    code += "    entry = getattr(entry, 'function', entry)\n"
     code += "    assert value in str(getattr(entry, 'summary', entry.__doc__)), entry"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr

@@ -284,6 +284,17 @@ def test_what_a_list_takes_in_is_named_by_its_type():
     HELD.clear()
 
 
+def test_callbacks_that_nobody_takes_off_the_list_are_named_by_their_type():
+    def work():
+        HELD.append(lambda: len(HELD))
+        HELD.append(Knot().__init__)
+
+    rows = profiling.leaks(work).to_frame()
+    assert row(rows, what="type", where="function")["count_a_run"] == 1
+    assert row(rows, what="type", where="method")["count_a_run"] == 1
+    HELD.clear()
+
+
 def test_a_clean_run_raises_no_alarm():
     profile = profiling.leaks(clean)
     assert not profile.leaks, profile

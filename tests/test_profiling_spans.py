@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -18,6 +20,7 @@ from profiled import fails, leaf, row
 import workbench as wb
 from workbench import hooks, profiling
 from workbench.errors import ParameterError
+from workbench.kernels import Kernel
 from workbench.profiling import spans
 from workbench.profiling.collect import Work
 from workbench.profiling.compare import same
@@ -128,9 +131,32 @@ def test_kernels_on_two_threads_run_at_once_and_without_the_lock():
     assert only["threads"] == 2
     assert only["overlapped"] > 0.2
     assert np.isnan(only["gil_free"]) or only["gil_free"] > 0.5
+    assert np.isnan(only["gil_free"]) or "The GIL was taken" not in repr(profile)
     picture = profile.picture()
     assert "thread 1" in picture
     assert "thread 2" in picture
+
+
+def test_a_kernel_that_keeps_the_lock_is_told_to_overlap_by_waiting():
+    def keeps_the_lock(x, state, out):
+        sum(range(600_000))
+
+    x = np.ones((1, 1))
+
+    def run():
+        for _ in range(20):
+            Kernel(keeps_the_lock, state=lambda: 0).call([x], (), x, [x])
+
+    def work():
+        with ThreadPoolExecutor(2) as pool:
+            for task in [pool.submit(run) for _ in range(2)]:
+                task.result()
+
+    profile = profiling.kernels(work)
+    if "On this system" in repr(profile):
+        pytest.skip("this system does not tell waiting for a CPU from waiting for the lock")
+    assert row(profile.to_frame(), kernel="keeps_the_lock")["gil_free"] < 0.5
+    assert "taken during keeps_the_lock: a call lasts until it has the lock back" in repr(profile)
 
 
 def test_a_lock_that_is_taken_is_told_from_one_that_is_free():
@@ -179,6 +205,17 @@ def test_a_study_is_told_by_feature_model_and_fold(panel, recipe, how, tmp_path)
     away = {s.process for s in profile.spans} - {os.getpid()}
     assert bool(away) == (how == "processes")
     assert "by model" in [caption for caption, _ in profile.tables()]
+
+
+def test_collections_of_the_profiler_itself_are_not_told():
+    """The meter collects before and after; with the collector off, work that asks for none has had none."""
+    gc.disable()
+    try:
+        assert profiling.study(lambda: leaf(10)).facts["in collections"][0] == 0
+        asked = profiling.study(gc.collect)
+    finally:
+        gc.enable()
+    assert 0 < asked.facts["in collections"][0] <= asked.facts["elapsed"][0]
 
 
 nested = st.recursive(st.just([]), lambda inner: st.lists(inner, min_size=1, max_size=3), max_leaves=8)

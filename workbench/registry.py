@@ -102,7 +102,7 @@ def check_params(owner: str, schema: tuple[Param, ...], given: Mapping[str, obje
 
 def _from_main(thing: object) -> bool:
     """Whether a thing, or a function that it holds, was defined in a notebook or a script."""
-    held = (thing, *getattr(thing, "__dict__", {}).values())
+    held = (thing, *(thing if isinstance(thing, tuple) else getattr(thing, "__dict__", {}).values()))
     return any(callable(part) and getattr(part, "__module__", None) == "__main__" for part in held)
 
 

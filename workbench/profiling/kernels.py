@@ -110,6 +110,10 @@ def kernels(work: Work, *, ring: int = RING, top: int = TOP) -> KernelProfile:
         notes.append(f"The ring was full: only the last {len(calls):,} calls are here.")
     if not calls:
         notes.append("No kernel ran in this process.")
+    waiting = frame.loc[(frame["gil_free"] < 0.5) & (frame["overlapped"] > 0), "kernel"].tolist()
+    if waiting:
+        when = f"The GIL was taken during {', '.join(waiting)}"
+        notes.append(f"{when}: a call lasts until it has the lock back, and overlaps by that.")
     if not witness.exact:
         notes.append("On this system waiting for a CPU looks like waiting for the GIL.")
     return KernelProfile(

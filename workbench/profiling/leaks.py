@@ -6,6 +6,7 @@ import gc
 import tracemalloc
 from collections import Counter, OrderedDict, defaultdict, deque
 from itertools import pairwise
+from types import FunctionType, MethodType
 from typing import ClassVar
 
 import pandas as pd
@@ -18,7 +19,7 @@ from .result import TOP, Result
 from .words import CODE, TEXT, size, where
 
 _CONTAINERS = {list, dict, set, deque, OrderedDict, defaultdict}
-_COUNTED = {list, dict, set, tuple}
+_COUNTED = {list, dict, set, tuple, FunctionType, MethodType}
 # Bytes a run below which a line is no leak: what it allocates itself, and what libraries keep for themselves.
 _LEAST, _LEAST_WITHIN = 16, 1024
 # Frames, cells and numbers come and go with what looks; libraries keep references and let them go in batches.

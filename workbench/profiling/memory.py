@@ -256,7 +256,8 @@ def memory(
 
     Notes
     -----
-    Memory that is asked for and never written, as by numpy.zeros, is not there yet and is not counted. The result of
+    Memory that is asked for and never written, as by numpy.zeros, is not there yet and is not counted. A file that is
+    mapped within the work and let go again counts as memory: of it the system keeps no mark of its own. The result of
     the work itself is let go before growth is read.
     """
     traced = _lines_of(work, functions) if lines else None

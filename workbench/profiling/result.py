@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -22,10 +23,13 @@ from .words import CODE, TEXT, UNITS, say
 TOP = 20
 _HEAD = "text-align:{align};font-weight:600;padding:.2em .7em;border-bottom:1px solid rgba(128,128,128,.45)"
 _CELL = "text-align:{align};padding:.16em .7em;white-space:nowrap;border-bottom:1px solid rgba(128,128,128,.15)"
-_MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.94em;white-space:pre"
+_WRAP = "white-space:normal;overflow-wrap:anywhere;min-width:14em"
+_BREAK = re.compile(r"(?<=\w[/.])(?=\w)(?!py\b)")  # where a path or a dotted name is broken best
+_MONO = "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;font-size:.94em;white-space:pre-wrap"
 _SOFT = "opacity:.75;font-size:.92em;margin:.3em 0"
 _FILL = "background:linear-gradient(to right,rgba(0,114,178,.28) {share:.1f}%,transparent {share:.1f}%);"
 LONGEST = 110  # letters of a text in a table
+_WIDE = 26  # letters from which on a text may be broken
 
 
 class Result:
@@ -252,6 +256,8 @@ def _cell(value: object, unit: str, align: str) -> str:
     said = escape(_short(say(value, unit)))
     if unit == "%" and said:
         style = _FILL.format(share=100 * min(max(float(value), 0.0), 1.0)) + style
+    if unit in (TEXT, CODE) and len(said) > _WIDE:
+        style, said = f"{style};{_WRAP}", _BREAK.sub("<wbr>", said)  # rather than that the table is cut off
     if unit == CODE:
         said = f'<span style="{_MONO}">{said}</span>'
     return f'<td style="{style}">{said}</td>'

@@ -112,12 +112,12 @@ def study(work: Work, *, top: int = TOP) -> StudyProfile:
     in this process; in worker processes their time is part of the task's.
     """
     clock = Clock()
-    gc.callbacks.append(clock)
-    try:
-        with Meter() as meter, Recorder() as record:
+    with Meter() as meter, Recorder() as record:
+        gc.callbacks.append(clock)  # within the meter, which collects before and after
+        try:
             error = work.run()
-    finally:
-        gc.callbacks.remove(clock)
+        finally:
+            gc.callbacks.remove(clock)
     elapsed = record.ended - record.begun
     own = own_seconds(record.spans)
     inside = kernel_seconds(record.spans, record.calls)
