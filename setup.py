@@ -7,6 +7,7 @@ WORKBENCH_CHECKED=1         builds with bounds checks, and with little optimisat
 import json
 import os
 import platform
+from hashlib import sha256
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -73,8 +74,9 @@ class build_kernels(build_ext):
     def run(self):
         super().run()
         if self.extensions:
+            names = [extension.name.rpartition(".")[2] for extension in self.extensions]
             note = {
-                "kernels": [extension.name.rpartition(".")[2] for extension in self.extensions],
+                "kernels": {name: sha256(Path(f"ext/{name}.pyx").read_bytes()).hexdigest() for name in names},
                 "march": MARCH,
                 "checked": CHECKED,
                 "flags": flags,

@@ -286,10 +286,10 @@ def test_doctor_says_what_is_missing_and_how_to_get_it(monkeypatch, capsys):
     [
         (None, "not built"),
         ("torn", "build.json can't be read"),
-        ({"kernels": []}, "build.json can't be read"),
-        ({"kernels": ["no_such_kernel"], "flags": [], "checked": False, "needs": []}, "no_such_kernel"),
+        ({"kernels": {}}, "build.json can't be read"),
+        ({"kernels": {"no_such_kernel": ""}, "flags": [], "checked": False, "needs": []}, "no_such_kernel"),
         (
-            {"kernels": [], "flags": [], "checked": False, "needs": ["avx9000"]},
+            {"kernels": {}, "flags": [], "checked": False, "needs": ["avx9000"]},
             "avx9000, which this CPU lacks",
         ),
     ],

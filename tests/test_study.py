@@ -17,7 +17,7 @@ from workbench.compute import CancelToken
 from workbench.errors import Cancelled, DataError, ParameterError, UnknownNameError
 from workbench.evaluate import WalkForward
 from workbench.ledger import Ledger
-from workbench.models import ModelSpec, model, models
+from workbench.models import ModelSpec, curves, model, models
 
 RIDGE = ModelSpec("ridge", {"alpha": 10.0})
 
@@ -145,6 +145,26 @@ def test_intervals_of_fama_macbeth_are_those_of_an_average_over_rows(given):
     premia = np.array([np.linalg.lstsq(X[rows == t], y[rows == t])[0] for t in np.unique(rows)])
     ends = np.array([sm.stats.DescrStatsW(column).tconfint_mean() for column in premia.T])[1:]
     assert table[["low", "high"]].to_numpy() == pytest.approx(ends, rel=1e-6)
+
+
+def test_parameters_of_a_curve_are_its_coefficients(given):
+    """With the intervals that follow from scipy's covariance, on the last fold."""
+    from scipy.optimize import curve_fit
+    from scipy.stats import t
+
+    curved = given["label"].values.copy()
+    curved[0] += 0.1 + 0.05 * np.tanh(1.5 * given["features"].values[0])
+    given["label"] = given["label"].like(curved, given["label"].fields)
+    table = wb.study(ModelSpec("nonlinear", {"curve": "tanh", "feature": 0}), **given).coefficients()
+    samples = given["features"].stack()
+    fold = list(given["splits"].split(given["label"]))[-1]
+    train = fold.train[samples.row, samples.column]
+    x, y = samples.values[train, 0], given["label"].values[0][samples.row, samples.column][train]
+    estimate, covariance = curve_fit(curves["tanh"].function, x, y, table["fold 3"].to_numpy() * 1.01, xtol=1e-12)
+    half = t.ppf(0.975, len(x) - len(estimate)) * np.sqrt(np.diag(covariance))
+    assert list(table.index) == list(curves["tanh"].parameters)
+    assert table["fold 3"].to_numpy() == pytest.approx(estimate, rel=1e-4)
+    assert table[["low", "high"]].to_numpy() == pytest.approx(np.c_[estimate - half, estimate + half], rel=1e-3)
 
 
 def test_nothing_is_asked_twice_and_no_answer_is_a_trial(given):

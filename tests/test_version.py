@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copyreg
+import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -16,19 +18,27 @@ from workbench.evaluate import walk_forward
 from workbench.models import ModelSpec, model, models
 from workbench.registry import Param
 
+EXT = Path(__file__).parent.parent / "ext"
+
 
 def test_the_version_of_the_package_follows_its_sources(tmp_path, monkeypatch):
     version = version_module.package_version.__wrapped__
     assert version() == version()
     copy = tmp_path / "workbench"
-    for folder in ("models", "evaluate"):
+    for folder, which in (("models", "*.py"), ("evaluate", "*.py"), ("_ext", "build.json")):
         (copy / folder).mkdir(parents=True)
-        for path in (Path(version_module.__file__).parent.parent / folder).glob("*.py"):
+        for path in (Path(version_module.__file__).parent.parent / folder).glob(which):
             (copy / folder / path.name).write_bytes(path.read_bytes())
     monkeypatch.setattr(version_module, "__file__", str(copy / "evaluate" / "version.py"))
-    before = version()
+    versions = [version()]
     (copy / "models" / "linear.py").write_text("changed")
-    assert version() != before
+    versions.append(version())
+    note = json.loads((copy / "_ext" / "build.json").read_text())
+    assert note["kernels"]["cross"] == hashlib.sha256((EXT / "cross.pyx").read_bytes()).hexdigest()
+    note["kernels"]["cross"] = "another source of the kernels that measures call"
+    (copy / "_ext" / "build.json").write_text(json.dumps(note))
+    versions.append(version())
+    assert [version["workbench"] for version in versions] == [*dict.fromkeys(v["workbench"] for v in versions)]
 
 
 def test_a_model_of_the_notebook_that_is_edited_is_computed_again(study, monkeypatch):

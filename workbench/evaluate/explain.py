@@ -93,8 +93,9 @@ def coefficients(spec: ModelSpec, layout: Layout, ledger: Ledger, run: How) -> p
 
 
 def _by_name(cell: Cell, names: list[str]) -> dict[str, pd.Series]:
-    """The coefficients of a fold and the ends of their intervals, by feature; one set a class where there are more."""
+    """The coefficients of a fold and the ends of their intervals, by name; one set a class where there are more."""
     size, classes = len(cell.arrays["coefficient"]), cell.arrays["classes"]
+    names = cell.arrays["names"].tolist() or names
     if size > len(names):
         names = [f"{name} [{of:g}]" for of in classes for name in names]
     elif len(classes):  # of two classes: the log-odds of the second
@@ -130,15 +131,18 @@ def _dependent(estimator, table: Table, test: np.ndarray, fold: int, number: int
 
 
 def _coefficients(estimator, table: Table, test: np.ndarray, fold: int) -> dict:
-    """What the model has of coefficients, flat, with the ends of their intervals."""
+    """What the model has of coefficients, flat, with the ends of their intervals; named where no feature names them."""
     inner = estimator[-1] if hasattr(estimator, "steps") else estimator
-    values = np.asarray(getattr(inner, "coef_", ()), dtype=float)
-    result = {"coefficient": values.ravel(), "classes": np.asarray(getattr(inner, "classes_", ()), dtype=float)}
+    values, names = np.asarray(getattr(inner, "coef_", ()), dtype=float), ()
     low = high = np.full(values.size, np.nan)
     if hasattr(inner, "intervals") and values.ndim == 1:
-        ends = inner.intervals(LEVEL).iloc[-values.size :]  # a constant stands before the features
+        ends = inner.intervals(LEVEL)
+        if not hasattr(inner, "coef_"):  # the parameters of a curve
+            names, values = list(ends.index), ends["estimate"].to_numpy(dtype=float)
+        ends = ends.iloc[-values.size :]  # a constant stands before the features
         low, high = (ends[name].to_numpy(dtype=float) for name in ("low", "high"))
-    return {**result, "low": low, "high": high}
+    result = {"coefficient": values.ravel(), "classes": np.asarray(getattr(inner, "classes_", ()), dtype=float)}
+    return {**result, "low": low, "high": high, "names": np.array(names, dtype=str)}
 
 
 class _Asked:

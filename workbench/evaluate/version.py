@@ -41,6 +41,8 @@ def package_version() -> dict[str, str]:
     sources = hashlib.sha256()
     for path in sorted([*root.glob("models/*.py"), *root.glob("evaluate/*.py")]):
         sources.update(path.name.encode() + b"\0" + path.read_bytes())
+    # the kernels of the measures; those of features and labels show in the data
+    sources.update(json.loads((root / "_ext" / "build.json").read_text())["kernels"]["cross"].encode())
     versions = {"workbench": sources.hexdigest()}
     for name in PACKAGES:
         try:
