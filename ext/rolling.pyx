@@ -373,7 +373,8 @@ cdef inline void largest(const real* x, Py_ssize_t p, Py_ssize_t q, Py_ssize_t r
         out[i] = last * larger(larger(x[i] * first, x[i + p] * first), larger(x[i + q] * first, x[i + r] * first))
 
 
-cdef inline void slide(const real* x, Py_ssize_t w, double sign, real_row out, Py_ssize_t n, row a, row b) noexcept nogil:
+cdef inline void slide(const real* x, Py_ssize_t w, double sign, real_row out, Py_ssize_t n, row a,
+                       row b) noexcept nogil:
     cdef Py_ssize_t p = 4, m = n + w - 4
     if w < 4:
         largest(x, min(1, w - 1), min(2, w - 1), w - 1, out, n, sign, sign)
@@ -389,8 +390,8 @@ cdef inline void slide(const real* x, Py_ssize_t w, double sign, real_row out, P
 def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out):
     """What `rolling_max` gives for the last rows of a single series, `out.shape[0]` of them; window: at most REACH.
 
-    Largest of four, of four fours, and so on (doubling, by fours), in pieces that stay in the nearest cache; a window is
-    the largest of at most four such. The state is left alone, and the cost grows with the window's logarithm.
+    Largest of four, of four fours, and so on, in pieces that stay in the nearest cache; a window is the largest of at
+    most four such. The state is left alone, and the cost grows with the window's logarithm.
     """
     cdef Py_ssize_t t = 0, m, before = x.shape[0] - out.shape[0] - window + 1
     cdef double[REACH + PIECE + 8] one, two

@@ -105,7 +105,7 @@ class Study:
         return explain.dependence(self.spec, self._layout, self._ledger, self._run, feature, points)
 
     def coefficients(self) -> pd.DataFrame:
-        """The coefficients of each fold, in units of the features.
+        """The coefficients of each fold, in units of the features; of a curve its parameters.
 
         Returns
         -------
