@@ -88,11 +88,23 @@ def test_a_stop_at_any_look_leaves_the_ledger_whole_and_the_next_call_gives_the_
         assert again.scores.fingerprint == whole.scores.fingerprint
 
 
+def both_workers() -> set[int]:
+    """The processes of a pool of two; tasks so short may all go to one of them."""
+    pids: set[int] = set()
+
+    def seen() -> bool:
+        pids.update(run([("pid", os.getpid)] * 8, how="processes", workers=2))
+        return len(pids) == 2
+
+    wait_for(seen)
+    return pids
+
+
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", AWAY)
 def test_a_model_on_processes_is_stopped_within_a_fold_and_its_workers_stay(name, study, tmp_path):
     spec, study = wb.ModelSpec(name, PARAMS.get(name)), given_to(name, study)
-    workers = set(run([("pid", os.getpid)] * 8, how="processes", workers=2))
+    workers = both_workers()
     stop, ended = CancelToken(), []
 
     def walk():
@@ -156,7 +168,7 @@ def pressed(tasks, *, when, how="threads"):
 
 @pytest.mark.parametrize("task", [polling, stubborn])
 def test_a_task_in_a_process_is_stopped_whether_it_looks_or_not(task, tmp_path):
-    pids = set(run([("pid", os.getpid)] * 8, how="processes", workers=2))
+    pids = both_workers()
     at = tmp_path / "at"
     assert pressed([("t", task, str(at))], when=at.exists, how="processes") == []
     assert run([("t", pow, 2, 3)] * 3, how="processes", workers=2) == [8, 8, 8]  # at once, in the same workers

@@ -18,7 +18,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from types import CodeType
 from typing import ClassVar
@@ -31,6 +31,8 @@ from .result import TOP, Comparison, Result
 from .words import CODE, LIBRARY, OWN, TEXT, kind_of, where
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+_TASKS = Path("/proc/self/task")
+_LEAVING = 0.3  # seconds that threads are given to end; those of a library stay
 _KEPT, _MAPPED = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 FRAMES = 24  # of a traceback that tracemalloc keeps: deep enough to reach the user's line through a library
 _OURS = str(Path(__file__).parent)
@@ -53,16 +55,25 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def settle_threads() -> None:
+def threads() -> set[int]:
+    """The ids of this process's threads, where the system tells."""
+    return {int(task.name) for task in _TASKS.iterdir()} if _TASKS.is_dir() else set()
+
+
+def settle_threads(since: set[int]) -> None:
     """Give back what glibc's arenas of threads have free at their ends, which `trim` leaves.
 
     Otherwise what a thread has freed counts as growth, and a second run takes no memory. glibc does it where such a
-    thread frees something: so for each arena a thread starts, and frees a block.
+    thread frees something: so for each arena a thread starts, and frees a block. `since` are the threads that were
+    there at first.
     """
     libc = ctypes.CDLL(None)
     if sys.platform != "linux" or not hasattr(libc, "malloc_info"):
         return
-    time.sleep(0.01)  # a thread that was joined may still hold its arena
+    last = time.monotonic() + _LEAVING
+    # a thread that was joined still has its arena until the system has ended it
+    while threads() - since - {t.native_id for t in threading.enumerate()} and time.monotonic() < last:
+        time.sleep(0.001)
     others = _arenas(libc) - 1
     libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
         ctypes.c_void_p,
@@ -269,7 +280,7 @@ def memory(
         tracemalloc.reset_peak()
     try:
         at_first = tracemalloc.get_traced_memory()[0] if allocations else 0
-        with Meter(settle=settle_threads) as meter:
+        with Meter(settle=partial(settle_threads, threads())) as meter:
             error = work.run() if traced is None else traced.run(work)
             if traced is not None:
                 meter.most = max(meter.most, traced.most)
