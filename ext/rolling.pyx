@@ -271,15 +271,16 @@ def rolling_wma(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, r
 # ------------------------------------------------------------------------------------------------------- extremes
 
 
-cdef inline double larger(double a, double b) noexcept nogil:
-    # the larger, or the NaN of either; of older a and newer b the same one, in whatever order many are compared
-    cdef double c = a if a > b else b
+cdef inline double further(double a, double b, double sign) noexcept nogil:
+    # the larger (`sign` 1) or the smaller (-1), or the NaN of either; of older a and newer b the same one, in whatever
+    # order many are compared
+    cdef double c = a if (a > b if sign > 0 else a < b) else b
     return a if a != a else c
 
 
-cdef inline double turned(double v, double sign, bint strict) noexcept nogil:
+cdef inline double turned(double v, double sign) noexcept nogil:
     # an infinite v is a missing one where the kernel does more than compare
-    return v * sign + 0 * v if strict else v * sign
+    return v * sign + 0 * v
 
 
 cdef inline void max_push(const real* x, row best, row suffix, Py_ssize_t apart, real_row out, Py_ssize_t n, int rows,
@@ -289,19 +290,20 @@ cdef inline void max_push(const real* x, row best, row suffix, Py_ssize_t apart,
     for j in range(n):
         b = best[j]
         for i in range(rows):
-            b = larger(b, x[i * n + j] * sign)
-            out[i * n + j] = <real>(larger(suffix[i * apart + j], b) * sign)
+            b = further(b, x[i * n + j], sign)
+            out[i * n + j] = <real>further(suffix[i * apart + j], b, sign)
         best[j] = b
 
 
 cdef inline void max_fold(const real* x, Py_ssize_t far, row slot, Py_ssize_t apart, row best, Py_ssize_t n, int rows,
                           double sign, bint strict) noexcept nogil:
     cdef Py_ssize_t i, j
-    cdef double b
+    cdef double b, v
     for j in range(n):
         b = best[j]
         for i in range(rows - 1, -1, -1):
-            b = larger(turned(x[i * far + j], sign, strict), b)
+            v = x[i * far + j]
+            b = further(turned(v, 1) if strict else v, b, sign)
             slot[i * apart + j] = b
         best[j] = b
 
@@ -309,12 +311,12 @@ cdef inline void max_fold(const real* x, Py_ssize_t far, row slot, Py_ssize_t ap
 cdef inline void max_block(const real* x, Py_ssize_t far, double* slot, Py_ssize_t apart, row best, Py_ssize_t n,
                            Py_ssize_t w, double sign, bint strict) noexcept nogil:
     cdef Py_ssize_t i
-    fill(best, n, -INFINITY)
+    fill(best, n, -INFINITY * sign)
     for i in range(w - 2, -1, -2):
         max_fold(x + i * far, far, slot + i * apart, apart, best, n, 2, sign, strict)
     if w % 2:
         max_fold(x, far, slot, apart, best, n, 1, sign, strict)
-    fill(best, n, -INFINITY)
+    fill(best, n, -INFINITY * sign)
 
 
 cdef inline int max_walk(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out,
@@ -324,10 +326,10 @@ cdef inline int max_walk(const real[:, ::1] x, Py_ssize_t window, double sign, d
     cdef double* table = &state[2, 0]
     if p < 0:
         p = 0
-        fill(best, n, -INFINITY)
+        fill(best, n, -INFINITY * sign)
         for i in range(w):
             fill(table + i * apart, n, NAN)
-        fill(table + w * apart, n, -INFINITY)
+        fill(table + w * apart, n, -INFINITY * sign)
     while t < x.shape[0]:
         m = min(w - p, x.shape[0] - t)
         for i in range(0, m - 1, 2):
@@ -361,30 +363,30 @@ def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, 
             max_walk(x, window, -1, state, out, x.shape[1])
 
 
-cdef inline void largest(const real* x, Py_ssize_t p, Py_ssize_t q, Py_ssize_t r, real_row out, Py_ssize_t n,
-                         double first, double last) noexcept nogil:
+cdef inline void furthest(const real* x, Py_ssize_t p, Py_ssize_t q, Py_ssize_t r, real_row out, Py_ssize_t n,
+                          double sign) noexcept nogil:
     # of each value and those p, q and r after it, of which the first ones may be the last
     cdef Py_ssize_t i
     if p == r:
         for i in range(n):
-            out[i] = last * larger(x[i] * first, x[i + r] * first)
+            out[i] = further(x[i], x[i + r], sign)
         return
     for i in range(n):
-        out[i] = last * larger(larger(x[i] * first, x[i + p] * first), larger(x[i + q] * first, x[i + r] * first))
+        out[i] = further(further(x[i], x[i + p], sign), further(x[i + q], x[i + r], sign), sign)
 
 
 cdef inline void slide(const real* x, Py_ssize_t w, double sign, real_row out, Py_ssize_t n, row a,
                        row b) noexcept nogil:
     cdef Py_ssize_t p = 4, m = n + w - 4
     if w < 4:
-        largest(x, min(1, w - 1), min(2, w - 1), w - 1, out, n, sign, sign)
+        furthest(x, min(1, w - 1), min(2, w - 1), w - 1, out, n, sign)
         return
-    largest(x, 1, 2, 3, a, m, sign, 1)
+    furthest(x, 1, 2, 3, a, m, sign)
     while 4 * p <= w:
         m -= 3 * p
-        largest(<const double*>a, p, 2 * p, 3 * p, b, m, 1, 1)
+        furthest(<const double*>a, p, 2 * p, 3 * p, b, m, sign)
         a, b, p = b, a, 4 * p
-    largest(<const double*>a, min(p, w - p), min(2 * p, w - p), w - p, out, n, 1, sign)
+    furthest(<const double*>a, min(p, w - p), min(2 * p, w - p), w - p, out, n, sign)
 
 
 def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out):
@@ -393,13 +395,16 @@ def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::
     Largest of four, of four fours, and so on, in pieces that stay in the nearest cache; a window is the largest of at
     most four such. The state is left alone, and the cost grows with the window's logarithm.
     """
-    cdef Py_ssize_t t = 0, m, before = x.shape[0] - out.shape[0] - window + 1
+    cdef Py_ssize_t i, t = 0, m, before = x.shape[0] - out.shape[0] - window + 1
     cdef double[REACH + PIECE + 8] one, two
     cdef double* a = one + (8 - (<size_t>&one[0] >> 3)) % 8
     cdef double* b = two + (8 - (<size_t>&two[0] >> 3)) % 8
     with nogil:
         while t < out.shape[0]:
             m = min(<Py_ssize_t>PIECE, out.shape[0] - t)
+            for i in range(t + m, min(t + 2 * m, out.shape[0]), 8):  # the next piece is on its way meanwhile
+                prefetch(&x[before + window + i, 0], 0)
+                prefetch(&out[i, 0], 1)
             if sign > 0:
                 slide(&x[before + t, 0], window, 1, &out[t, 0], m, a, b)
             else:
@@ -409,18 +414,17 @@ def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::
 
 cdef inline void range_push(const real* high, const real* low, const real* close, row best, row least, row suffix,
                             row lsuffix, Py_ssize_t apart, real_row out, Py_ssize_t n, int rows) noexcept nogil:
-    # the lows are taken with their sign turned, so that both are largest values
     cdef Py_ssize_t i, j
     cdef double b, a, s, u, v
     for j in range(n):
         b = best[j]
         a = least[j]
         for i in range(rows):
-            b = larger(turned(high[i * n + j], 1, True), b)
-            a = larger(turned(low[i * n + j], -1, True), a)
-            u = larger(lsuffix[i * apart + j], a)
-            s = larger(suffix[i * apart + j], b) + u
-            v = 100 * ((close[i * n + j] + u) / s)
+            b = further(b, turned(high[i * n + j], 1), 1)
+            a = further(a, turned(low[i * n + j], 1), -1)
+            u = further(lsuffix[i * apart + j], a, -1)
+            s = further(suffix[i * apart + j], b, 1) - u
+            v = 100 * ((close[i * n + j] - u) / s)
             u = 0 * close[i * n + j]
             out[i * n + j] = <real>(u if s == 0 else v + u)
         best[j] = b
@@ -436,12 +440,12 @@ cdef inline int range_walk(const real[:, ::1] high, const real[:, ::1] low, cons
     if p < 0:
         p = 0
         fill(best, n, -INFINITY)
-        fill(least, n, -INFINITY)
+        fill(least, n, INFINITY)
         for i in range(w):
             fill(table + i * apart, n, NAN)
             fill(ltable + i * apart, n, NAN)
         fill(table + w * apart, n, -INFINITY)
-        fill(ltable + w * apart, n, -INFINITY)
+        fill(ltable + w * apart, n, INFINITY)
     while t < close.shape[0]:
         m = min(w - p, close.shape[0] - t)
         for i in range(0, m - 1, 2):
@@ -486,7 +490,7 @@ cdef inline void since_push(const real* x, row best, row where, row suffix, row 
         b = best[j]
         k = where[j]
         for i in range(rows):
-            v = turned(x[i * n + j], sign, True)
+            v = turned(x[i * n + j], sign)
             k = p + i if (v >= b) | (v != v) else k
             b = v if (v >= b) | (v != v) else b
             s = suffix[i * apart + j]
@@ -507,7 +511,7 @@ cdef inline void since_fold(const real* x, Py_ssize_t far, row slot, row wslot, 
         b = best[j]
         k = where[j]
         for i in range(rows - 1, -1, -1):
-            v = turned(x[i * far + j], sign, True)
+            v = turned(x[i * far + j], sign)
             k = p + i if (v > b) | (v != v) else k
             b = v if (v > b) | (v != v) else b
             slot[i * apart + j] = b
