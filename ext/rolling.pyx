@@ -402,9 +402,6 @@ def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::
     with nogil:
         while t < out.shape[0]:
             m = min(<Py_ssize_t>PIECE, out.shape[0] - t)
-            for i in range(t + m, min(t + 2 * m, out.shape[0]), 8):  # the next piece is on its way meanwhile
-                prefetch(&x[before + window + i, 0], 0)
-                prefetch(&out[i, 0], 1)
             if sign > 0:
                 slide(&x[before + t, 0], window, 1, &out[t, 0], m, a, b)
             else:
