@@ -245,8 +245,9 @@ def run(sentence: Callable, verbs: Verbs, inputs: Sequence[np.ndarray], outs: Se
             if narrow and start:
                 start = _in_lanes(sentence, verbs, inputs, outs, start)
             stop = min(rows, start + max(1, (LONG if verbs.is_bare and start else CHUNK) // max(columns, 1)))
-            # a first, short chunk shows what the sentence is made of
-            stop = stop if start else min(stop, FIRST)
+            # of what takes more than one chunk, a first and short one shows what the sentence is made of
+            if not start and rows > (LANE if narrow else stop):
+                stop = min(stop, FIRST)
             verbs.speak(sentence, inputs, outs, slice(start, stop))
             start = stop
     verbs._outs = ()

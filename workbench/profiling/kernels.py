@@ -85,12 +85,11 @@ def kernels(work: Work, *, ring: int = RING, top: int = TOP) -> KernelProfile:
 
     Notes
     -----
-    A call costs some 0.3 microseconds more while it is recorded, where memory is cold up to 1, and one look at a hook
-    when it isn't. That is under 1 % of an indicator on 2,520 rows of 20 symbols (110 microseconds), and about 3 % of
-    one on 250 rows of 5 (33 microseconds). The GIL is
-    looked at five hundred times a second (`workbench.profiling.gil`): that a look found it taken while a kernel ran may
-    be another thread's doing, so ``gil_free`` is what a kernel let go at least. Kernels in worker processes are not
-    seen; those in scikit-learn and torch aren't ours.
+    A call costs 0.5 to 1 microsecond more while it is recorded, and one look at a hook when it isn't. That is under 1 %
+    of an indicator on 2,520 rows of 500 symbols (1 millisecond), 1 to 3 % of one on 20 symbols (70 to 150 microseconds)
+    or on 250 rows of 5 (30). The GIL is looked at five hundred times a second (`workbench.profiling.gil`): that a look
+    found it taken while a kernel ran may be another thread's doing, so ``gil_free`` is what a kernel let go at least.
+    Kernels in worker processes are not seen; those in scikit-learn and torch aren't ours.
     """
     with Recorder(tasks=False, ring=ring) as record, Witness() as witness:
         error = work.run()
