@@ -395,7 +395,7 @@ def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::
     Largest of four, of four fours, and so on, in pieces that stay in the nearest cache; a window is the largest of at
     most four such. The state is left alone, and the cost grows with the window's logarithm.
     """
-    cdef Py_ssize_t i, t = 0, m, before = x.shape[0] - out.shape[0] - window + 1
+    cdef Py_ssize_t t = 0, m, before = x.shape[0] - out.shape[0] - window + 1
     cdef double[REACH + PIECE + 8] one, two
     cdef double* a = one + (8 - (<size_t>&one[0] >> 3)) % 8
     cdef double* b = two + (8 - (<size_t>&two[0] >> 3)) % 8
