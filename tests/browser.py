@@ -22,9 +22,6 @@ FLAGS = (
     "--disable-sync",
 )
 
-
-# Parallel coordinates are drawn by WebGL; without a graphics card its driver says that this is slow.
-SLOW = "GL Driver Message (OpenGL, Performance"
 ARTIFACTS = Path(__file__).parent.parent / "artifacts"
 
 
@@ -91,7 +88,7 @@ def opened(
     try:
         context.route("**/*", gate)
         page = context.new_page()
-        page.on("console", lambda m: SLOW in m.text or seen.console.append(f"{m.type}: {m.text}"))
+        page.on("console", lambda m: seen.console.append(f"{m.type}: {m.text}"))
         page.on("pageerror", lambda e: seen.console.append(f"uncaught: {e}"))
         page.goto(url, wait_until="load")
         if javascript:
