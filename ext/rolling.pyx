@@ -363,30 +363,43 @@ def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, 
             max_walk(x, window, -1, state, out, x.shape[1])
 
 
+cdef inline double beyond(double a, double b, double sign, bint gaps) noexcept nogil:
+    # as `further`, and for less where there are no gaps
+    return further(a, b, sign) if gaps else (a if (a > b if sign > 0 else a < b) else b)
+
+
 cdef inline void furthest(const real* x, Py_ssize_t p, Py_ssize_t q, Py_ssize_t r, real_row out, Py_ssize_t n,
-                          double sign) noexcept nogil:
+                          double sign, bint gaps) noexcept nogil:
     # of each value and those p, q and r after it, of which the first ones may be the last
     cdef Py_ssize_t i
     if p == r:
         for i in range(n):
-            out[i] = further(x[i], x[i + r], sign)
+            out[i] = beyond(x[i], x[i + r], sign, gaps)
         return
     for i in range(n):
-        out[i] = further(further(x[i], x[i + p], sign), further(x[i + q], x[i + r], sign), sign)
+        out[i] = beyond(beyond(x[i], x[i + p], sign, gaps), beyond(x[i + q], x[i + r], sign, gaps), sign, gaps)
 
 
-cdef inline void slide(const real* x, Py_ssize_t w, double sign, real_row out, Py_ssize_t n, row a,
-                       row b) noexcept nogil:
-    cdef Py_ssize_t p = 4, m = n + w - 4
+cdef inline bint slide(const real* x, Py_ssize_t w, real_row out, Py_ssize_t n, row a, row b, double sign,
+                       bint gaps) noexcept nogil:
+    # False where there is a gap that should not be there
+    cdef Py_ssize_t i, p = 4, m = n + w - 4, holes = 0
     if w < 4:
-        furthest(x, min(1, w - 1), min(2, w - 1), w - 1, out, n, sign)
-        return
-    furthest(x, 1, 2, 3, a, m, sign)
+        furthest(x, min(1, w - 1), min(2, w - 1), w - 1, out, n, sign, True)
+        return True
+    for i in range(m):
+        a[i] = beyond(beyond(x[i], x[i + 1], sign, gaps), beyond(x[i + 2], x[i + 3], sign, gaps), sign, gaps)
+        holes = holes | (0 if x[i] == x[i] else 1)
+    for i in range(m, m + 3):
+        holes = holes | (0 if x[i] == x[i] else 1)
+    if holes and not gaps:
+        return False
     while 4 * p <= w:
         m -= 3 * p
-        furthest(<const double*>a, p, 2 * p, 3 * p, b, m, sign)
+        furthest(<const double*>a, p, 2 * p, 3 * p, b, m, sign, gaps)
         a, b, p = b, a, 4 * p
-    furthest(<const double*>a, min(p, w - p), min(2 * p, w - p), w - p, out, n, sign)
+    furthest(<const double*>a, min(p, w - p), min(2 * p, w - p), w - p, out, n, sign, gaps)
+    return True
 
 
 def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::1] state, real[:, ::1] out):
@@ -403,9 +416,10 @@ def slide_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, ::
         while t < out.shape[0]:
             m = min(<Py_ssize_t>PIECE, out.shape[0] - t)
             if sign > 0:
-                slide(&x[before + t, 0], window, 1, &out[t, 0], m, a, b)
-            else:
-                slide(&x[before + t, 0], window, -1, &out[t, 0], m, a, b)
+                if not slide(&x[before + t, 0], window, &out[t, 0], m, a, b, 1, False):
+                    slide(&x[before + t, 0], window, &out[t, 0], m, a, b, 1, True)
+            elif not slide(&x[before + t, 0], window, &out[t, 0], m, a, b, -1, False):
+                slide(&x[before + t, 0], window, &out[t, 0], m, a, b, -1, True)
             t += m
 
 
