@@ -29,7 +29,7 @@ from common cimport INFINITY, NAN, divided, fill, prefetch, real, real_row, row,
 cdef enum:
     LANES = 16  # as WIDE in kernels.py
     REACH = 256  # as in kernels.py
-    PIECE = 1024
+    PIECE = 512
 
 
 cdef inline void keep(const real* x, double* slot, Py_ssize_t apart, Py_ssize_t n, Py_ssize_t rows) noexcept nogil:
