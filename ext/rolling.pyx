@@ -271,10 +271,15 @@ def rolling_wma(const real[:, ::1] x, Py_ssize_t window, double[:, ::1] state, r
 # ------------------------------------------------------------------------------------------------------- extremes
 
 
+cdef inline double beyond(double a, double b, double sign) noexcept nogil:
+    # the larger (`sign` 1) or the smaller (-1) of two numbers; of older a and newer b the same one, in whatever order
+    # many are compared
+    return a if (a > b if sign > 0 else a < b) else b
+
+
 cdef inline double further(double a, double b, double sign) noexcept nogil:
-    # the larger (`sign` 1) or the smaller (-1), or the NaN of either; of older a and newer b the same one, in whatever
-    # order many are compared
-    cdef double c = a if (a > b if sign > 0 else a < b) else b
+    # or the NaN of either
+    cdef double c = beyond(a, b, sign)
     return a if a != a else c
 
 
@@ -363,9 +368,8 @@ def rolling_max(const real[:, ::1] x, Py_ssize_t window, double sign, double[:, 
             max_walk(x, window, -1, state, out, x.shape[1])
 
 
-cdef inline double beyond(double a, double b, double sign, bint gaps) noexcept nogil:
-    # as `further`, and for less where there are no gaps
-    return further(a, b, sign) if gaps else (a if (a > b if sign > 0 else a < b) else b)
+cdef inline double chosen(double a, double b, double sign, bint gaps) noexcept nogil:
+    return further(a, b, sign) if gaps else beyond(a, b, sign)
 
 
 cdef inline void furthest(const real* x, Py_ssize_t p, Py_ssize_t q, Py_ssize_t r, real_row out, Py_ssize_t n,
@@ -374,10 +378,10 @@ cdef inline void furthest(const real* x, Py_ssize_t p, Py_ssize_t q, Py_ssize_t 
     cdef Py_ssize_t i
     if p == r:
         for i in range(n):
-            out[i] = beyond(x[i], x[i + r], sign, gaps)
+            out[i] = chosen(x[i], x[i + r], sign, gaps)
         return
     for i in range(n):
-        out[i] = beyond(beyond(x[i], x[i + p], sign, gaps), beyond(x[i + q], x[i + r], sign, gaps), sign, gaps)
+        out[i] = chosen(chosen(x[i], x[i + p], sign, gaps), chosen(x[i + q], x[i + r], sign, gaps), sign, gaps)
 
 
 cdef inline bint slide(const real* x, Py_ssize_t w, real_row out, Py_ssize_t n, row a, row b, double sign,
@@ -388,7 +392,7 @@ cdef inline bint slide(const real* x, Py_ssize_t w, real_row out, Py_ssize_t n, 
         furthest(x, min(1, w - 1), min(2, w - 1), w - 1, out, n, sign, True)
         return True
     for i in range(m):
-        a[i] = beyond(beyond(x[i], x[i + 1], sign, gaps), beyond(x[i + 2], x[i + 3], sign, gaps), sign, gaps)
+        a[i] = chosen(chosen(x[i], x[i + 1], sign, gaps), chosen(x[i + 2], x[i + 3], sign, gaps), sign, gaps)
         holes = holes | (0 if x[i] == x[i] else 1)
     for i in range(m, m + 3):
         holes = holes | (0 if x[i] == x[i] else 1)
