@@ -13,9 +13,10 @@ from sklearn.preprocessing import StandardScaler
 
 from workbench import compute, kernels
 from workbench.errors import Cancelled, DataError, ParameterError
+from workbench.evaluate.version import code_version
 from workbench.models import Context, ModelSpec
 from workbench.models._modules import Convolution, Recurrent
-from workbench.models._networks import Batches, Inputs, Samples
+from workbench.models._networks import Batches, Inputs, Samples, _one_order
 from workbench.report.figures import loss_curve
 
 NETWORKS = {
@@ -392,6 +393,30 @@ def test_no_thread_disturbs_another_and_no_setting_is_left_changed(name):
     assert torch.get_num_threads() == settings[0]
     assert torch.equal(torch.get_rng_state(), settings[1])
     assert (np.random.get_state()[1] == settings[2]).all()  # noqa: NPY002
+
+
+def test_fits_on_cuda_that_overlap_keep_its_deterministic_ways_until_the_last_has_left():
+    """The flag is the whole process's: one that leaves first must not take it from the others."""
+    before, first, second = torch.backends.cudnn.deterministic, _one_order("cuda"), _one_order("cuda:0")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.backends.cudnn.deterministic
+    second.__exit__(None, None, None)
+    assert torch.backends.cudnn.deterministic is before
+    with _one_order("cpu"):
+        assert torch.backends.cudnn.deterministic is before
+
+
+@each
+def test_what_was_trained_on_another_device_is_another_score(name, monkeypatch):
+    found = []
+    for present in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda present=present: present)
+        estimator = quick(name).build()
+        found.append((estimator.device, code_version(quick(name), estimator)))
+    assert [device for device, _ in found] == ["cpu", "cuda"]
+    assert found[0][1] != found[1][1]
 
 
 # ---------------------------------------------------------------- modules

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,11 @@ from .context import Context
 
 _PREDICT_ROWS = 65_536  # rows of features a step of predict: bounds its memory
 _OPENMP = ThreadpoolController().select(user_api="openmp")
+
+
+def own_device() -> str:
+    """Where networks train by themselves: on CUDA where present, the CPU otherwise."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class Inputs:
@@ -225,7 +231,7 @@ class Network(RegressorMixin, BaseEstimator):
         weighting = {} if sample_weight is None else {"sample_weight": weight[train]}
         scaler = StandardScaler().fit(X[train], **weighting)
         target = StandardScaler().fit(y[train, np.newaxis], **weighting)
-        device = self.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = self.device or own_device()
         inputs = Inputs(X, context, np.concatenate([train, tail]), self._window, scaler, torch.float32, device)
         places = np.arange(len(train) + len(tail))
         z = target.transform(y[:, np.newaxis])[:, 0]
@@ -329,13 +335,39 @@ class Network(RegressorMixin, BaseEstimator):
         self.losses_ = pd.DataFrame({k: net.history[:, v] for k, v in columns.items()}, index=epoch)
 
 
+class _Deterministic:
+    """Within it cuDNN keeps to its deterministic ways: a setting of the whole process, and fits run in threads.
+
+    So the first to come in sets it, and the last to leave puts back what was there.
+    """
+
+    def __init__(self):
+        self._lock, self._inside, self._flags = Lock(), 0, None
+
+    def __enter__(self):
+        with self._lock:
+            if not self._inside:
+                self._flags = torch.backends.cudnn.flags(deterministic=True, benchmark=False, allow_tf32=False)
+                self._flags.__enter__()
+            self._inside += 1
+
+    def __exit__(self, *error):
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._flags.__exit__(None, None, None)
+
+
+_DETERMINISTIC = _Deterministic()
+
+
 @contextmanager
 def _one_order(device: str):
     """Sums are made in the same order each time: on one thread, and on CUDA by cuDNN's deterministic ways."""
     with ExitStack() as stack:
         stack.enter_context(_OPENMP.limit(limits=1))  # counts for the calling thread only
         if device.startswith("cuda"):
-            stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
+            stack.enter_context(_DETERMINISTIC)
         yield
 
 

@@ -43,9 +43,9 @@ def mlp(params, seed):
 
     Source: Rumelhart, Hinton and Williams, 1986 (back-propagation); Loshchilov and Hutter, 2019 (AdamW).
     """
-    from ._networks import PerceptronRegressor
+    from ._networks import PerceptronRegressor, own_device
 
-    return PerceptronRegressor(**params, random_state=seed)
+    return PerceptronRegressor(**params, device=own_device(), random_state=seed)
 
 
 @model(
@@ -69,9 +69,9 @@ def lstm(params, seed):
 
     Source: Hochreiter and Schmidhuber, 1997, Long Short-Term Memory; Loshchilov and Hutter, 2019 (AdamW).
     """
-    from ._networks import RecurrentRegressor
+    from ._networks import RecurrentRegressor, own_device
 
-    return RecurrentRegressor(**params, random_state=seed)
+    return RecurrentRegressor(**params, device=own_device(), random_state=seed)
 
 
 @model(
@@ -96,6 +96,6 @@ def tcn(params, seed):
 
     Source: Bai, Kolter and Koltun, 2018, An Empirical Evaluation of Generic Convolutional and Recurrent Networks.
     """
-    from ._networks import ConvolutionRegressor
+    from ._networks import ConvolutionRegressor, own_device
 
-    return ConvolutionRegressor(**params, random_state=seed)
+    return ConvolutionRegressor(**params, device=own_device(), random_state=seed)
