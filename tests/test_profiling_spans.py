@@ -8,7 +8,9 @@ import itertools
 import os
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from profiled import fails, leaf, row
+from workbench._ext.ring import Ring
 
 import workbench as wb
 from workbench import hooks, profiling
@@ -78,6 +81,41 @@ def test_a_full_ring_keeps_the_last_calls_and_says_so(panel):
     profile = profiling.kernels(lambda: [wb.indicators.rsi(panel.plane("close")) for _ in range(9)], ring=4)
     assert len(profile.calls) == 4
     assert "The ring was full" in profile.notes[0]
+
+
+def test_a_call_that_raises_is_not_kept_and_a_function_that_is_gone_is_still_named():
+    def adds(x, more, out):
+        np.add(x, more, out=out)
+
+    ring, x, out = Ring(3), np.ones((4, 2)), np.empty((4, 2))
+    for more in (1, 2, "three", 4, 5):
+        with nullcontext() if more != "three" else pytest.raises(TypeError):
+            ring(adds, 2, x, more, out)
+        assert ring.full == (more in (4, 5))
+    del adds
+    gc.collect()
+    calls = [spans.Call(*call) for call in ring.calls()]
+    assert [(c.name, c.rows, c.bytes, c.thread) for c in calls] == [("adds", 4, 128, threading.get_ident())] * 3
+    assert out.tolist() == [[6.0, 6.0]] * 4
+    edges = [edge for c in calls for edge in (c.begun, c.ended)]
+    assert edges == sorted(edges)
+    assert edges[-1] <= time.perf_counter()
+
+
+def test_threads_share_a_ring_and_no_call_is_lost():
+    ring, x = Ring(4 * 500), np.ones((1, 1))
+
+    def many(name):
+        def mine(x):
+            pass
+
+        mine.__name__ = name
+        for _ in range(500):
+            ring(mine, 1, x)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(many, "abcd"))
+    assert Counter(spans.Call(*call).name for call in ring.calls()) == dict.fromkeys("abcd", 500)
 
 
 def call(begun: float, ended: float, thread: int) -> spans.Call:

@@ -46,7 +46,7 @@ STREET = {
     "store": PANEL,
     "ledger": {"errors"},
     "compute": {"errors", "hooks"},
-    "profiling": {"errors", "files", "hooks"},
+    "profiling": {"errors", "files", "hooks", "_ext"},
     "magics": {"errors", "profiling"},
     "install": {"errors", "templates"},
     "templates": {"errors"},

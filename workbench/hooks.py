@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-kernel: Callable[[tuple], object] | None = None
-"""Called after a kernel with (function, begun, ended, thread, rows, bytes, planes), times by `perf_counter`."""
+kernel: Callable[..., object] | None = None
+"""Called in a kernel's place with (function, planes, *arguments): it calls the function with them, and knows how many
+planes of the first argument's size it reads and writes."""
 
 task: Callable[[str, str, tuple], object] | None = None
 """Called after a task with its kind, its name and (begun, ended, seconds on a CPU, process, thread)."""

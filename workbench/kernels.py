@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from threading import get_ident
-from time import perf_counter
 from typing import NamedTuple
 
 import numpy as np
@@ -56,11 +54,11 @@ class Kernel(NamedTuple):
     line: Callable | None = None
 
     def call(self, inputs: Sequence, params: Sequence, state: np.ndarray, outs: Sequence) -> None:
-        """Run it, and tell whoever watches."""
-        tell, first, planes, begun = hooks.kernel, inputs[0], len(inputs) + len(outs), perf_counter()
-        self.function(*inputs, *params, state, *outs)
-        if tell is not None:
-            tell((self.function, begun, perf_counter(), get_ident(), len(first), first.nbytes, planes))
+        """Run it, by way of whoever watches."""
+        if (watch := hooks.kernel) is None:
+            self.function(*inputs, *params, state, *outs)
+        else:
+            watch(self.function, len(inputs) + len(outs), *inputs, *params, state, *outs)
 
 
 def _rolling(function: Callable, parts: int, more: int, outputs: int = 1, line: Callable | None = None) -> Kernel:
@@ -164,10 +162,11 @@ class Verbs:
                 self._buffers[number] = tuple(np.empty(shape, self.dtype) for _ in range(kernel.outputs))
             outs.append(self._buffers[number][i][:rows])
         if rows and self.columns:
-            if hooks.kernel is None:  # all that it costs that one may watch
-                kernel.function(*inputs, *params, self.states[number], *outs)
+            watch, state = hooks.kernel, self.states[number]
+            if watch is None:  # Kernel.call once more: its frame would cost as much as the watch
+                kernel.function(*inputs, *params, state, *outs)
             else:
-                kernel.call(inputs, params, self.states[number], outs)
+                watch(kernel.function, len(inputs) + len(outs), *inputs, *params, state, *outs)
         return outs[0] if kernel.outputs == 1 else tuple(outs)
 
     def speak(self, sentence: Callable, inputs: Sequence[np.ndarray], outs: Sequence[np.ndarray], rows: slice) -> None:

@@ -17,6 +17,7 @@ from .spans import RING, Call, Recorder, lanes, union
 from .svg import Bar, timeline
 from .words import CODE
 
+_INTERVAL = 0.01  # seconds between two looks: each holds a thread that computes up for some 60 microseconds
 _ENOUGH = 5  # looks from which on a share of them says something
 
 
@@ -85,13 +86,13 @@ def kernels(work: Work, *, ring: int = RING, top: int = TOP) -> KernelProfile:
 
     Notes
     -----
-    A call costs 0.5 to 1 microsecond more while it is recorded, and one look at a hook when it isn't. That is under 1 %
-    of an indicator on 2,520 rows of 500 symbols (1 millisecond), 1 to 3 % of one on 20 symbols (70 to 150 microseconds)
-    or on 250 rows of 5 (30). The GIL is looked at five hundred times a second (`workbench.profiling.gil`): that a look
-    found it taken while a kernel ran may be another thread's doing, so ``gil_free`` is what a kernel let go at least.
+    A call costs 0.2 microseconds more while it is recorded, and one look at a hook when it isn't: 0.7 % of a kernel on
+    250 rows of 5 symbols (27 microseconds), less on more. The GIL is looked at a hundred times a second
+    (`workbench.profiling.gil`): that a look found it taken while a kernel ran may be another thread's doing, so
+    ``gil_free`` is what a kernel let go at least, and it needs 50 milliseconds in a kernel to be told.
     Kernels in worker processes are not seen; those in scikit-learn and torch aren't ours.
     """
-    with Recorder(tasks=False, ring=ring) as record, Witness() as witness:
+    with Recorder(tasks=False, ring=ring) as record, Witness(_INTERVAL) as witness:
         error = work.run()
     calls, elapsed = record.calls, record.ended - record.begun
     frame = by_kernel(calls, witness)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from .. import hooks
+from .._ext.ring import Ring
 from ..errors import ParameterError
 
-RING = 1 << 19  # kernel calls that are kept: some 100 MB at most
+RING = 1 << 19  # kernel calls that are kept: some 30 MB at most
 _NOTHING = nullcontext()
 
 
@@ -106,7 +106,7 @@ class Recorder:
         if ring < 1:
             raise ParameterError(f"ring={ring} holds no call", hint="give an int >= 1")
         self.tasks, self.kernels = tasks, kernels
-        self._ring: deque[tuple] = deque(maxlen=ring)
+        self._ring = Ring(ring)
         self.spans: list[Span] = []
         self.begun = self.ended = 0.0
 
@@ -115,7 +115,7 @@ class Recorder:
         if self.tasks:
             hooks.task = self._task
         if self.kernels:
-            hooks.kernel = self._ring.append
+            hooks.kernel = self._ring
         self.begun = time.perf_counter()
         return self
 
@@ -128,11 +128,11 @@ class Recorder:
 
     @property
     def calls(self) -> list[Call]:
-        return [Call(*call) for call in self._ring]
+        return [Call(*call) for call in self._ring.calls()]
 
     @property
     def full(self) -> bool:
-        return len(self._ring) == self._ring.maxlen
+        return self._ring.full
 
 
 def union(intervals: Iterable[tuple[float, float]]) -> float:
