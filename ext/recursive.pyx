@@ -20,6 +20,10 @@ from common cimport NAN, fabs, fill, fma, real, row
 
 cdef enum:
     STRIP = 33  # the first row, which looks back to the state, and whole vectors
+    # Windows after which Wilder's mean has forgotten where it began: 37 bring it to the last bit, and then one row in
+    # a window rounds it to the same.
+    FORGOTTEN = 48
+    AHEAD = 8  # strips of a pair's stretch, in those that the second is early
 
 
 cdef inline bint known(double v) noexcept nogil:
@@ -293,16 +297,25 @@ cdef inline void atr_row(const real* high, const real* low, const real* close, r
         out[j] = <real>(base + 0 * v if c >= window else NAN)
 
 
+cdef inline bint ranges(const real* high, const real* low, const real* close, double last, double inv,
+                        row r) noexcept nogil:
+    # the true ranges of a strip, each times `inv`; False where one of its rows has a gap
+    cdef Py_ssize_t i
+    if not whole(high, low, close):
+        return False
+    r[0] = inv * true_range(high[0], low[0], last)
+    for i in range(1, STRIP):
+        r[i] = inv * true_range(high[i], low[i], close[i - 1])
+    return True
+
+
 cdef inline bint atr_strip(const real* high, const real* low, const real* close, double window, real* out, row last,
                            row mean) noexcept nogil:
     cdef Py_ssize_t i
     cdef double m = mean[0], inv = 1 / window
     cdef double r[STRIP]
-    if not whole(high, low, close):
+    if not ranges(high, low, close, last[0], inv, r):
         return False
-    r[0] = inv * true_range(high[0], low[0], last[0])
-    for i in range(1, STRIP):
-        r[i] = inv * true_range(high[i], low[i], close[i - 1])
     for i in range(STRIP):
         m = fma(m, 1 - inv, r[i])
         out[i] = <real>m
@@ -311,10 +324,48 @@ cdef inline bint atr_strip(const real* high, const real* low, const real* close,
     return True
 
 
+cdef inline Py_ssize_t atr_pair(const real* high, const real* low, const real* close, double window, real* out,
+                                row last, row mean, Py_ssize_t warm) noexcept nogil:
+    # Two stretches of strips side by side, as one chain leaves the machine idle: the second starts `warm` strips
+    # early from a guess, which the mean forgets to the last bit. Where it has not, only the first counts. Returns
+    # the rows walked: fewer than both where a strip has a gap.
+    cdef Py_ssize_t i, k, strips = AHEAD * warm, far = (strips - warm) * STRIP, at = 0
+    cdef double m = mean[0], guess = m, met = NAN, inv = 1 / window
+    cdef double r[STRIP]
+    cdef double ahead[STRIP]
+    cdef real early[STRIP]
+    cdef real* to
+    for k in range(strips):
+        if not ranges(high + at, low + at, close + at, close[at - 1] if k else last[0], inv, r):
+            break
+        if not ranges(high + far + at, low + far + at, close + far + at, close[far + at - 1], inv, ahead):
+            break
+        to = out + far + at if k >= warm else early
+        for i in range(STRIP):
+            m = fma(m, 1 - inv, r[i])
+            guess = fma(guess, 1 - inv, ahead[i])
+            out[at + i] = <real>m
+            to[i] = <real>guess
+        met = guess if k < warm else met
+        at = at + STRIP
+    if at == strips * STRIP and met == m:
+        at = far + at
+        m = guess
+    if at:
+        last[0] = close[at - 1]
+        mean[0] = m
+    return at
+
+
 cdef inline int atr_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, double window,
                          real[:, ::1] out, Py_ssize_t n, row last, row mean, row count) except -1 nogil:
-    cdef Py_ssize_t t = 0, stop, rows = close.shape[0]
+    cdef Py_ssize_t t = 0, stop, rows = close.shape[0], warm = <Py_ssize_t>(FORGOTTEN * window / STRIP) + 1
+    cdef Py_ssize_t pair = (2 * AHEAD - 1) * warm * STRIP, again = 0
     while t < rows:
+        if n == 1 and t >= again and t + pair <= rows and count[0] > window:
+            again = t + pair  # gaps come in crowds: one ends the pairs for a while
+            t += atr_pair(&high[t, 0], &low[t, 0], &close[t, 0], window, &out[t, 0], last, mean, warm)
+            continue
         stop = min(t + STRIP, rows) if n == 1 else rows
         if n == 1 and stop == t + STRIP and count[0] > window:
             if atr_strip(&high[t, 0], &low[t, 0], &close[t, 0], window, &out[t, 0], last, mean):

@@ -417,20 +417,6 @@ def test_a_bar_that_is_upside_down_has_talibs_range():
         np.testing.assert_allclose(found[:, -1], talib.ATR(high, low, close, 2), rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["max", "min"])
-@given(window=st.integers(1, 300), seed=st.integers(0, 2**32), gaps=st.sampled_from([0.0, 0.002, 0.3]))
-@settings(max_examples=60, deadline=None)
-def test_extremes_of_one_series_are_those_of_a_panel(name, window, seed, gaps):
-    """Among ties, zeros of either sign, infinities and gaps the walk of a single series chooses the same one."""
-    rng = np.random.default_rng(seed)
-    x = rng.choice([-0.0, 0.0, 1.0, -1.0, 0.5, np.inf, -np.inf], (5_000, 1), p=[0.3, 0.3, 0.1, 0.1, 0.1, 0.05, 0.05])
-    x[rng.random(x.shape) < gaps] = np.nan
-    entry = indicators[name]
-    expected = entry(np.tile(x, NARROW + 1), window=window)[:, :1].copy()
-    same_bits(entry(x, window=window), expected)
-    same_bits(entry(x.astype("float32"), window=window), expected.astype("float32"))
-
-
 def test_a_flat_window_has_no_deviation_and_no_slope():
     assert (wb.indicators.stddev(np.full(40, 1e200), window=4)[3:] == 0).all()
     x = np.concatenate([np.geomspace(1, 1e12, 50), np.full(60, 0.1), np.full(60, 1e9 / 3)])
