@@ -31,9 +31,6 @@ from .words import CODE, LIBRARY, OWN, TEXT, kind_of, where
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _ROLLUP = Path("/proc/self/smaps_rollup")
 _SHOWN = 250_000  # bytes that living threads keep free, from which on it is said
-_TASKS = Path("/proc/self/task")
-_LEAVING = 0.3  # seconds that threads are given to end; those of a library stay
-_KEPT, _MAPPED = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 FRAMES = 24  # of a traceback that tracemalloc keeps: deep enough to reach the user's line through a library
 _OURS = str(Path(__file__).parent)
 _kind = lru_cache(4096)(kind_of)
