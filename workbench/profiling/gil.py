@@ -1,4 +1,4 @@
-"""How much of the time Python's global lock (GIL) is taken: a thread asks for it five hundred times a second.
+"""How much of the time Python's global lock (GIL) is taken: a thread asks for it again and again.
 
 Asked is at times that do not depend on who holds it, so the share of times that it had to wait is the share of time
 that the lock was taken. What the thread waited for a CPU is taken off, by what Linux keeps of each thread in
