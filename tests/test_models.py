@@ -20,7 +20,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from workbench.errors import DataError, ParameterError, RegistrationError, UnknownNameError
 from workbench.models import ModelSpec, SizesParam, catalog, model, models
 from workbench.models.nonlinear import NumbersParam
-from workbench.registry import Param
+from workbench.registry import Param, check_params
 
 NAMES = ["zero", "last_value", "ridge", "random_forest", "random_forest_classifier", "gradient_boosting"]
 NAMES += ["gradient_boosting_classifier", "mlp", "lstm", "tcn", "arima", "mean", "ols", "lasso", "elastic_net"]
@@ -303,6 +303,19 @@ def test_a_declaration_that_is_not_whole_fails_at_once(registering, target, decl
     with pytest.raises(RegistrationError, match=says):
         registering("median", **declared)(target)
     assert "median" not in models
+
+
+def test_what_is_not_said_is_resolved_beside_the_other_values():
+    half = Param("half", None, low=1, high=9, kind=int, optional=True, resolve=lambda params: params["whole"] // 2)
+    schema = (half, Param("whole", 10, low=0, high=100))
+    assert check_params("it", schema, {}) == {"half": 5, "whole": 10}
+    assert check_params("it", schema, {"half": None, "whole": 4}) == {"half": 2, "whole": 4}
+    assert check_params("it", schema, {"half": 9}) == {"half": 9, "whole": 10}
+    assert list(check_params("it", schema, {})) == ["half", "whole"]
+    with pytest.raises(ParameterError, match=r"it: half=50 is outside \[1, 9\]"):
+        check_params("it", schema, {"whole": 100})
+    with pytest.raises(RegistrationError, match="'half' resolves None, and isn't optional"):
+        Param("half", 1, resolve=lambda params: 1)
 
 
 def test_a_name_is_registered_once(registering):

@@ -1,9 +1,8 @@
-"""ARIMA: published values, exact likelihoods, causality to the bit, coverage of intervals, order search, bad input."""
+"""ARIMA: published values, exact likelihoods, causality to the bit, coverage of intervals, bad input."""
 
 from __future__ import annotations
 
 import importlib
-import sys
 
 import joblib
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, multivariate_normal
+from series import AIR, AIRLINE, fitted, orders, predicted, simulated
 from sklearn.exceptions import ConvergenceWarning
 from statsmodels.datasets import macrodata, nile
 from statsmodels.tsa.arima.datasets.brockwell_davis_2002 import lake
@@ -19,58 +19,11 @@ from statsmodels.tsa.arima.model import ARIMA
 from statsmodels.tsa.arima_process import arma_acovf
 from statsmodels.tsa.statespace.tests.results import results_sarimax as stata
 
-from workbench.errors import DataError, MissingPackageError, ParameterError, UnknownNameError
+from workbench.errors import DataError, ParameterError, UnknownNameError
 from workbench.models import Context, ModelSpec, _sarimax
-from workbench.models._sarimax import CRITERIA, Fit, Orders, fit_series, predict_rows
+from workbench.models._sarimax import Orders, fit_series, predict_rows
 
-AIR = np.log(np.array(stata.air2_data, dtype=float))  # Box and Jenkins (1976), series G
 WPI = np.array(stata.wpi1_data)
-AIRLINE = Orders(0, 1, 1, 0, 1, 1, 12, False)
-
-
-def orders(p, d, q, constant=False) -> Orders:
-    return Orders(p, d, q, 0, 0, 0, 1, constant)
-
-
-def simulated(n: int, seed: int, ar=0.5, ma=0.3, d=0, sd=1.0, seasonal_ma=0.0, period=1) -> np.ndarray:
-    """An ARIMA of order (1, d, 1), its MA with a seasonal factor, from a start that has been forgotten."""
-    shock = np.random.default_rng(seed).normal(0, sd, n + 200)
-    moved = shock.copy()
-    moved[1:] += ma * shock[:-1]
-    both = moved.copy()
-    both[period:] += seasonal_ma * moved[:-period]
-    y = np.zeros(n + 200)
-    for t in range(1, n + 200):
-        y[t] = ar * y[t - 1] + both[t]
-    y = y[200:]
-    for _ in range(d):
-        y = np.cumsum(y)
-    return y
-
-
-def context_of(label: np.ndarray, horizon=1, rows=None, until=None) -> Context:
-    """The samples of `rows`, each label known `horizon` rows later; with `until`, what may be trained on by then."""
-    T, N = label.shape
-    end = np.broadcast_to(np.arange(T)[:, None] + horizon, (T, N)).copy()
-    known = np.where(end <= until, label, np.nan) if until is not None else label
-    end[np.isnan(known)] = -1
-    every = [a.ravel() for a in np.mgrid[:T, :N]]
-    row, column = (a.ravel() for a in np.mgrid[:T, :N])
-    chosen = np.isin(row, np.arange(T) if rows is None else rows)
-    if until is not None:
-        chosen &= ~np.isnan(known[row, column])
-    return Context(row[chosen], column[chosen], np.zeros((T * N, 1)), *every, known, end)
-
-
-def fitted(label: np.ndarray, until: int, horizon=1, **params):
-    known = context_of(label, horizon, until=until)
-    y = known.label[known.row, known.column]
-    return ModelSpec("arima", params).build().fit(np.zeros((len(y), 1)), y, context=known)
-
-
-def predicted(estimator, label: np.ndarray, rows, horizon=1) -> np.ndarray:
-    asked = context_of(label, horizon, rows=rows)
-    return estimator.predict(np.zeros((len(asked.row), 1)), context=asked).reshape(len(rows), -1)
 
 
 # ---------------------------------------------------------------- certified and published
@@ -305,7 +258,7 @@ def test_the_schedule_estimates_again_on_what_is_known_and_no_more():
 
 def test_processes_and_one_process_give_the_same_bits():
     label = np.column_stack([simulated(80, s) for s in range(3)])
-    params = {"select": "aic", "q": 0, "refit": 10}
+    params = {"select": "aic", "search": "grid", "q": 0, "refit": 10}
     here = fitted(label, 60, **params)
     with joblib.parallel_config("loky", n_jobs=2):
         there = fitted(label, 60, **params)
@@ -439,101 +392,6 @@ def test_hard_series_give_finite_numbers_and_no_noise(seed):
             patch.setattr("workbench.models._arima._warn", lambda *_: None)
             estimator = fitted(label, 60, **params)
         assert np.isfinite(predicted(estimator, label, np.arange(60, 80))).all()
-
-
-# ---------------------------------------------------------------- order search
-
-
-def test_the_search_tries_every_order_and_takes_the_lowest_criterion():
-    label = np.column_stack([simulated(300, 1, ar=0.8, ma=0.0), simulated(300, 2, ar=0.0, ma=0.7)])
-    for criterion in CRITERIA:
-        estimator = fitted(label[:120], 120, p=2, q=1, P=1, period=4, select=criterion)
-        table = estimator.tried_
-        assert len(table) == 2 * 3 * 2 * 2
-        assert not table[["symbol", "p", "q", "P"]].duplicated().any()
-        for j, mine in table.groupby("symbol"):
-            lowest = mine.loc[mine[criterion].idxmin()]
-            assert lowest["chosen"]
-            assert mine["chosen"].sum() == 1
-            assert estimator.series_[j].criterion(criterion) == lowest[criterion]
-
-
-def test_the_search_mostly_finds_the_order_that_made_a_series():
-    label = np.column_stack([simulated(300, s, ar=0.8, ma=0.0) for s in range(10)])
-    found = [fit.orders for fit in fitted(label, 300, p=2, q=1, select="bic").series_]
-    assert sum((o.p, o.q) == (1, 0) for o in found) >= 7
-    assert all(o.p for o in found)
-
-
-def test_criteria_are_what_they_are_called():
-    fit = Fit(orders(1, 1, 1, True), np.zeros(4), 0, 0.0, 101, -150.0, True, True)
-    assert fit.criterion("aic") == pytest.approx(300 + 2 * 4)
-    assert fit.criterion("bic") == pytest.approx(300 + 4 * np.log(100))
-    assert fit.criterion("aicc") == pytest.approx(300 + 2 * 4 * 100 / (100 - 4 - 1))
-
-
-STAND_IN = '''
-"""The interface of statsforecast that is used, as its documentation gives it."""
-import numpy as np
-
-class AutoARIMA:
-    asked = []
-
-    def __init__(self, d=None, D=None, max_p=5, max_q=5, max_P=2, max_Q=2, max_order=5, start_p=2, start_q=2, start_P=1,
-                 start_Q=1, ic="aicc", stepwise=True, approximation=False, seasonal=True, season_length=1,
-                 allowmean=True, allowdrift=True):
-        self.given = dict(d=d, D=D, max_p=max_p, max_q=max_q, ic=ic, stepwise=stepwise, allowmean=allowmean)
-
-    def fit(self, y):
-        assert not np.isnan(y).any()
-        AutoARIMA.asked.append((self.given, len(y)))
-        self.model_ = {"arma": (2, 0, 0, 0, 1, self.given["d"], self.given["D"])}  # p, q, P, Q, period, d, D
-        return self
-'''
-
-
-@pytest.fixture
-def stand_in(tmp_path, monkeypatch):
-    (tmp_path / "statsforecast").mkdir()
-    (tmp_path / "statsforecast" / "__init__.py").write_text("")
-    (tmp_path / "statsforecast" / "models.py").write_text(STAND_IN)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    before = {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "statsforecast"}
-    yield
-    for name in [name for name in sys.modules if name.split(".")[0] == "statsforecast"]:
-        del sys.modules[name]
-    sys.modules.update(before)
-
-
-def test_statsforecast_chooses_where_it_is_asked_and_nothing_is_missing(stand_in):
-    label = np.column_stack([simulated(80, 1), simulated(80, 2)])
-    label[20, 1] = np.nan
-    estimator = fitted(label, 80, p=2, q=1, select="bic", search="statsforecast")
-    from statsforecast.models import AutoARIMA
-
-    given = {"d": 0, "D": 0, "max_p": 2, "max_q": 1, "ic": "bic", "stepwise": False, "allowmean": True}
-    assert AutoARIMA.asked == [(given, 80)]
-    assert (estimator.series_[0].orders.p, estimator.series_[0].orders.q) == (2, 0)
-    assert [fit.search for fit in estimator.series_] == ["statsforecast", "grid"]
-    assert (estimator.tried_["symbol"] == 1).sum() == 6
-
-
-def test_statsforecast_is_asked_for_by_name_only(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    y = simulated(60, 1)
-    with pytest.raises(MissingPackageError, match="needs the package statsforecast"):
-        ModelSpec("arima", {"select": "aic", "search": "statsforecast"}).build().fit(np.zeros((60, 1)), y)
-    assert ModelSpec("arima", {"search": "statsforecast"}).build().fit(np.zeros((60, 1)), y).converged_.all()
-
-
-def test_statsforecast_itself_chooses_the_airline_model():
-    pytest.importorskip("statsforecast", reason="optional: pip install statsforecast to test the search with it")
-    params = {"p": 1, "d": 1, "q": 1, "P": 1, "D": 1, "Q": 1, "period": 12, "select": "aicc"}
-    found = [
-        ModelSpec("arima", {**params, "search": by}).build().fit(np.zeros((144, 1)), AIR).series_[0].orders
-        for by in ("grid", "statsforecast")
-    ]
-    assert found == [AIRLINE, AIRLINE]
 
 
 # ---------------------------------------------------------------- diagnostics

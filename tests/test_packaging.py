@@ -20,11 +20,14 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+CONSTRAINTS, LATER = (ROOT / "constraints.txt").read_text(), "# the extra `search`, which no set-up installs"
 
 # Where conda-forge calls a package by another name than the Python package index does.
 CONDA_NAMES = {"torch": "pytorch", "playwright": "playwright-python", "build": "python-build", "arch": "arch-py"}
 # What conda brings and pip cannot.
 CONDA_ONLY = {"python", "pip", "c-compiler"}
+# The extras that a set-up installs; ARIMA's order search with statsforecast is for whom it is worth 210 MB.
+SET_UP = [extra for extra in PROJECT["project"]["optional-dependencies"] if extra != "search"]
 # What our user named, used or not yet.
 NAMED = "jupyterlab ipywidgets pandas scikit-learn statsmodels torch cython line-profiler memory-profiler nbval"
 
@@ -46,10 +49,9 @@ def by_name(lines: list[Requirement]) -> dict[str, str]:
     return {canonicalize_name(r.name): str(r.specifier) for r in lines}
 
 
-def pins() -> dict[str, str]:
-    """Canonical name to version of every line of constraints.txt."""
-    lines = (ROOT / "constraints.txt").read_text().splitlines()
-    parsed = [Requirement(line) for line in lines if line and not line.startswith("#")]
+def pins(text: str) -> dict[str, str]:
+    """Canonical name to version of every line of constraints.txt, or of a part of it."""
+    parsed = [Requirement(line) for line in text.splitlines() if line and not line.startswith("#")]
     return {canonicalize_name(r.name): str(r.specifier) for r in parsed}
 
 
@@ -60,10 +62,7 @@ def test_pyproject_and_environment_agree():
     assert all(isinstance(line, str) for line in conda["dependencies"]), "no pip section: conda has them all"
     found = {canonicalize_name(Requirement(line).name): line for line in conda["dependencies"]}
     assert len(found) == len(conda["dependencies"])
-    expected = {
-        canonicalize_name(CONDA_NAMES.get(r.name, r.name)): str(r.specifier)
-        for r in requirements(*PROJECT["project"]["optional-dependencies"])
-    }
+    expected = {canonicalize_name(CONDA_NAMES.get(r.name, r.name)): str(r.specifier) for r in requirements(*SET_UP)}
     specs = {name: str(Requirement(line).specifier) for name, line in found.items() if name not in CONDA_ONLY}
     assert specs == expected
     python = Requirement(next(line for line in conda["dependencies"] if line.startswith("python>")))
@@ -74,9 +73,9 @@ def test_what_our_user_named_is_a_dependency():
     assert set(NAMED.split()) <= set(by_name(requirements()))
 
 
-def test_everything_needed_is_pinned():
-    """Each package that is asked for, and all that these need in turn, has a version in the file."""
-    pinned, todo, seen = pins(), everything(), set()
+def reached(todo: list[Requirement], pinned: dict[str, str]) -> set[str]:
+    """The names of all that is asked for and that these need in turn; each must have a version that suits."""
+    todo, seen = list(todo), set()
     while todo:
         wish = todo.pop()
         key = (canonicalize_name(wish.name), frozenset(wish.extras))
@@ -91,15 +90,30 @@ def test_everything_needed_is_pinned():
             extras = {"", *wish.extras}
             if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras):
                 todo.append(inner)
-    unused = set(pinned) - {name for name, _ in seen}
+    return {name for name, _ in seen}
+
+
+def test_everything_needed_is_pinned():
+    """Each package that a set-up asks for, and all that these need in turn, has a version in the file."""
+    pinned = pins(CONSTRAINTS.partition(LATER)[0])
+    build = [Requirement(line) for line in PROJECT["build-system"]["requires"]]
+    unused = set(pinned) - reached(requirements(*SET_UP) + build, pinned)
     assert not unused, f"in constraints.txt and needed by nothing: {sorted(unused)}"
 
 
+def test_what_the_order_search_needs_is_pinned_and_leaves_the_other_pins_alone():
+    pinned, own = pins(CONSTRAINTS), pins(CONSTRAINTS.partition(LATER)[2])
+    assert len(pinned) == len(own) + len(pins(CONSTRAINTS.partition(LATER)[0]))
+    for wish in PROJECT["project"]["optional-dependencies"]["search"]:
+        assert Requirement(wish).specifier.contains(own[Requirement(wish).name].removeprefix("==")), wish
+    pytest.importorskip("statsforecast", reason="optional: the extra `search` brings it, and all that it needs")
+    assert not set(own) - reached(requirements("search"), pinned)
+
+
 def test_what_is_pinned_is_exact_and_names_no_place():
-    text = (ROOT / "constraints.txt").read_text()
-    assert "torch==2.13.0\n" in text
-    assert all(re.fullmatch(r"==[0-9][0-9a-z.]*", version) for version in pins().values())
-    assert not re.search(r"://|@|--|\+", text)
+    assert "torch==2.13.0\n" in CONSTRAINTS
+    assert all(re.fullmatch(r"==[0-9][0-9a-z.]*", version) for version in pins(CONSTRAINTS).values())
+    assert not re.search(r"://|@|--|\+", CONSTRAINTS)
 
 
 def test_nothing_in_the_project_names_a_registry_or_a_home():
@@ -130,7 +144,7 @@ def test_what_is_imported_is_declared(folder, extras):
     names = third_party(ROOT / folder)
     # The script that rebuilds a shipped data set needs what nobody else does.
     names -= {"bokeh_sampledata"} if folder != "workbench" else set()
-    # Asked for by name, and never needed: it is heavy, and an error says how to get it.
+    # The extra `search`: never needed, and an error says how to get it.
     names -= {"statsforecast"}
     undeclared = [
         name for name in names if not {canonicalize_name(dist) for dist in owners.get(name, [])} & set(allowed)

@@ -155,6 +155,19 @@ def test_every_model_label_and_splitter_can_be_chosen_by_its_control(made):
     assert not made._troubled
 
 
+def test_who_searches_is_said_by_the_choice_and_its_code_as_soon_as_a_search_is_chosen(made, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    control(made, "model").value = "arima"
+    assert made.spec["model"]["params"]["search"] is None
+    control(made, "select").value = "bic"
+    assert made.spec["model"]["params"]["search"] == "statsforecast"
+    assert "'search': 'statsforecast'" in made.code()
+    control(made, "search").value = "grid"
+    assert "'search': 'grid'" in made.code()
+    made.spec = {"model": {"name": "arima", "params": {"select": "bic"}}}
+    assert control(made, "search").value == "statsforecast"
+
+
 def test_every_indicator_can_be_chosen_with_each_of_its_outputs(made):
     for name, entry in indicators.items():
         control(made, "indicator").value = name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -34,6 +34,9 @@ class Param:
         Of the values; taken from `default` when not given.
     log : bool, default False
         Whether a sweep should walk the range by factors.
+    resolve : callable, optional
+        ``resolve(params)`` -> what None stands for beside the other checked values. It takes the place of None when
+        the values are checked, so that what is written down doesn't depend on where it is read. Default: None stays.
     """
 
     name: str
@@ -45,12 +48,15 @@ class Param:
     optional: bool = False
     kind: type | None = None
     log: bool = False
+    resolve: Callable[[Mapping[str, object]], object] | None = None
 
     def __post_init__(self):
         if self.kind is None:
             object.__setattr__(self, "kind", type(self.default))
         if self.kind not in (int, float, bool, str, tuple):
             raise RegistrationError(f"parameter {self.name!r} has a default of kind {self.kind.__name__}")
+        if self.resolve is not None and not self.optional:
+            raise RegistrationError(f"parameter {self.name!r} resolves None, and isn't optional")
 
     def check(self, value: object, owner: str) -> object:
         """`value` as a plain Python value of this parameter's kind, or ParameterError."""
@@ -97,7 +103,9 @@ def check_params(owner: str, schema: tuple[Param, ...], given: Mapping[str, obje
         if name not in names:
             hint = UnknownNameError.of("parameter", name, names).hint
             raise ParameterError(f"{owner} has no parameter {name!r}", hint=hint)
-    return {p.name: p.check(given.get(p.name, p.default), owner) for p in schema}
+    checked = {p.name: p.check(given.get(p.name, p.default), owner) for p in schema}
+    unsaid = [p for p in schema if p.resolve is not None and checked[p.name] is None]
+    return checked | {p.name: p.check(p.resolve(checked), owner) for p in unsaid}
 
 
 def _from_main(thing: object) -> bool:

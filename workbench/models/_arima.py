@@ -46,7 +46,8 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
     select : {"none", "aic", "aicc", "bic"}, default "none"
         What chooses, symbol by symbol, among the orders up to p, q, P and Q; "none": these themselves.
     search : {"grid", "statsforecast"}, default "grid"
-        Who chooses: every order tried here, or statsforecast's AutoARIMA, for series without gaps.
+        Who chooses: every order tried here, or statsforecast's AutoARIMA, for series without gaps. A spec names it
+        wherever `select` asks for a search, and has None elsewhere.
     refit : int, default 0
         Rows between estimations within a test, counted from where training ends; 0: none.
 
@@ -299,7 +300,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
             if importlib.util.find_spec("statsforecast") is None:
                 raise MissingPackageError(
                     "arima: search='statsforecast' needs the package statsforecast",
-                    hint="pip install statsforecast, or search='grid'",
+                    hint="pip install -c constraints.txt -e '.[search]', or search='grid'",
                 )
             whole = [j for j, y in enumerate(columns) if _searchable(y, orders)]
             found = joblib.Parallel()(
@@ -326,7 +327,7 @@ def _inner(y: np.ndarray) -> np.ndarray:
 def _searchable(y: np.ndarray, orders: Orders) -> bool:
     """Whether statsforecast can search: with a gap in it, a series of ARMA(1, 1) was found to be noise."""
     inner = _inner(y)
-    return len(inner) >= max(LEAST_LABELS, 3 * orders.parameters) + orders.diffuse and not np.isnan(inner).any()
+    return not np.isnan(inner).any() and _sarimax.enough(inner, orders)
 
 
 def _best(fits: list[Fit], select: str) -> Fit:

@@ -155,6 +155,22 @@ def differences(y: np.ndarray, orders: Orders) -> np.ndarray:
     return y[~np.isnan(y)]
 
 
+def enough(y: np.ndarray, orders: Orders) -> bool:
+    """Whether there are differences enough to estimate these orders, and not all alike."""
+    steps = differences(y, orders)
+    flat = steps.size and np.ptp(steps) <= 1e-12 * np.nanmax(np.abs(y))
+    return not flat and steps.size >= max(LEAST_LABELS, 3 * orders.parameters)
+
+
+def _unit(y: np.ndarray, orders: Orders) -> tuple[float, float]:
+    """The centre and the scale that make of a series one of unit steps; what is estimated doesn't depend on them."""
+    steps = differences(y, orders)
+    # without a constant the origin of a series that is not differenced is its zero
+    centre = y[np.isfinite(y)][0] if orders.diffuse else float(np.nanmean(y)) * orders.constant
+    moves = orders.constant or orders.diffuse
+    return centre, float(np.std(steps)) if moves else float(np.sqrt(np.mean(steps**2)))
+
+
 def fit_series(y: np.ndarray, orders: Orders, origin: int = 0, warm: Fit | None = None) -> Fit:
     """The ARIMA of one series by maximum likelihood.
 
@@ -173,18 +189,13 @@ def fit_series(y: np.ndarray, orders: Orders, origin: int = 0, warm: Fit | None 
         Without ARMA terms where fewer than ``max(LEAST_LABELS, 3 * parameters)`` differences are left, or all are
         alike.
     """
-    steps = differences(y, orders)
-    labels = int(np.isfinite(y).sum())
-    flat = steps.size and np.ptp(steps) <= 1e-12 * np.nanmax(np.abs(y))
-    if flat or steps.size < max(LEAST_LABELS, 3 * orders.parameters):
+    if not enough(y, orders):
         return bare(y, orders, origin)
-    level = float(np.nanmean(y))
-    # without a constant the origin of a series that is not differenced is its zero
-    centre = y[np.isfinite(y)][0] if orders.diffuse else level * orders.constant
-    scale = float(np.std(steps)) if orders.constant or orders.diffuse else float(np.sqrt(np.mean(steps**2)))
+    labels, level = int(np.isfinite(y).sum()), float(np.nanmean(y))
+    centre, scale = _unit(y, orders)
     z = (y - centre) / scale
     model = _model(z, orders, origin, concentrate=True)
-    starts = _starts(z, orders, origin, len(steps))
+    starts = _starts(z, orders, origin, len(differences(y, orders)))
     if warm is not None and warm.orders == orders:
         start = warm.params[:-1].copy()
         start[: orders.constant] = (start[: orders.constant] - (0.0 if orders.diffuse else centre)) / scale
@@ -383,30 +394,35 @@ def predict_rows(fit: Fit, y: np.ndarray, end: np.ndarray, rows: np.ndarray) -> 
 
 
 def auto_orders(y: np.ndarray, most: Orders, criterion: str) -> Orders:
-    """The orders up to `most` that statsforecast's AutoARIMA chooses for a series without gaps."""
+    """The orders up to `most` that statsforecast's AutoARIMA chooses for a series without gaps.
+
+    It is handed the series without its mean or drift: it would try each order without the constant too, which is
+    another model, and takes its unit for the series'.
+    """
     from statsforecast.models import AutoARIMA
 
+    centre, scale = _unit(y, most)
+    z = (y - centre) / scale
+    if most.constant and most.diffuse:
+        z -= np.mean(differences(z, most)) / (most.period if most.D else 1) * np.arange(len(z))
+    search = AutoARIMA(
+        d=most.d,
+        D=most.D,
+        max_p=most.p,
+        max_q=most.q,
+        max_P=most.P,
+        max_Q=most.Q,
+        max_order=most.p + most.q + most.P + most.Q,
+        ic=criterion,
+        stepwise=False,
+        approximation=False,
+        seasonal=most.period > 1,
+        season_length=most.period,
+        allowmean=False,
+        allowdrift=False,
+    )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own compilation
-        found = AutoARIMA(
-            d=most.d,
-            D=most.D,
-            max_p=most.p,
-            max_q=most.q,
-            max_P=most.P,
-            max_Q=most.Q,
-            max_order=most.p + most.q + most.P + most.Q,
-            start_p=0,
-            start_q=0,
-            start_P=0,
-            start_Q=0,
-            ic=criterion,
-            stepwise=False,
-            approximation=False,
-            seasonal=most.period > 1,
-            season_length=most.period,
-            allowmean=most.constant,
-            allowdrift=most.constant,
-        ).fit(y)
+        warnings.simplefilter("ignore")  # of divisions that its optimiser goes on from
+        found = search.fit(z)
     p, q, P, Q = found.model_["arma"][:4]
     return replace(most, p=int(p), q=int(q), P=int(P), Q=int(Q))
