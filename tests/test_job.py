@@ -12,6 +12,7 @@ import workbench as wb
 from workbench.compute import CancelToken
 from workbench.errors import Cancelled
 from workbench.ledger import Ledger
+from workbench.report import figures
 from workbench.widgets import Choice, chooser, job
 from workbench.widgets.job import Job
 
@@ -133,6 +134,28 @@ def test_a_stop_while_what_was_found_is_shown_or_exported(made, ledger):
     assert "random_forest" in made._repr_mimebundle_()["text/html"]
     ended(made)
     assert "random_forest" in made._repr_mimebundle_()["text/html"]
+
+
+def test_neither_a_stop_nor_the_end_waits_for_a_figure_that_is_drawn(made, monkeypatch):
+    drawing, release = threading.Event(), threading.Event()
+
+    def slow(*args):
+        drawing.set()
+        assert release.wait(60)
+
+    monkeypatch.setattr(figures, "folds", slow)
+    made.spec = made.spec | {"model": {"name": "ridge", "params": {}}}
+    made.run()
+    assert drawing.wait(60)
+    made.stop()
+    assert "Stopped" in ended(made)
+    release.set()
+    assert not made._figures["folds"].outputs
+    monkeypatch.undo()
+    made.run()
+    assert "Done" in ended(made)
+    assert made._figures["folds"].outputs
+    assert made._summary.value
 
 
 def test_a_page_that_is_closed_stops_its_run(made, ledger):

@@ -181,6 +181,7 @@ class Chooser(ipw.VBox):
                 raise
             for output in self._figures.values():
                 output.outputs = ()
+            self._summary.value = self._account.value = ""
             self._shown.children = ()
             self._state.value = ""
             self._job = Job(self._choice, self._panel, ledger, self._told)
@@ -190,10 +191,13 @@ class Chooser(ipw.VBox):
 
     def stop(self) -> None:
         """Stop the run; returns at once. Folds that were finished stay in the ledger."""
+        job = self._job
+        if not self._running:
+            return
+        job.stop()  # before the lock: what is shown meanwhile may hold it
         with self._lock:
-            if not self._running:
+            if job is not self._job or job.ended:
                 return
-            self._job.stop()
             self._stop.disabled, self._run.disabled = True, bool(self._troubled)
             self._progress.value = ""
             self._state.value = _said("Stopping: what is in flight is given up.")
@@ -217,28 +221,41 @@ class Chooser(ipw.VBox):
     # ------------------------------------------------------------------ what a job tells, from its thread
 
     def _told(self, job: Job, progress: Progress | None) -> None:
+        drawn = self._drawn(job)
         with self._lock:
             if job is not self._job:
                 return  # of a run that was given up for another
             if progress is None:
-                self._ended(job)
+                self._ended(job, drawn)
             elif not job.stopped:
                 self._progress.value = _bar(progress)
-                self._arrived(job)
+                self._arrived(job, drawn)
 
-    def _arrived(self, job: Job) -> None:
+    def _drawn(self, job: Job) -> dict[str, dict]:
+        """Figures of what is new: neither the lock nor a run that is stopped waits for them."""
+        found = job.outcome
+        parts = {
+            "folds": (found.study, lambda: _folds_figure(found.folds)),
+            "account": (found.result, lambda: figures.tear_sheet(found.result, points=POINTS).figure),
+            "importance": (found.importance, lambda: figures.importance(found.importance)),
+        }
+        drawn = {}
+        for name, (part, draw) in parts.items():
+            if part is None or self._figures[name].outputs or job is not self._job or job.stopped:
+                continue
+            if (figure := draw()) is not None:
+                drawn[name] = _figure(figure)
+        return drawn
+
+    def _arrived(self, job: Job, drawn: dict[str, dict]) -> None:
         """Show what has come so far."""
         found, shown = job.outcome, []
-        if found.study is not None and not self._figures["folds"].outputs:
+        for name, output in drawn.items():
+            self._figures[name].outputs = (output,)
+        if found.study is not None and not self._summary.value:
             self._summary.value = f"<h4>Beside its baselines</h4>{table(_measures(found.study), index=True)}"
-            measure = "rank_ic" if found.folds["rank_ic"].notna().any() else "hit_rate"
-            if found.folds[measure].notna().any():
-                self._figures["folds"].outputs = (_figure(figures.folds(found.folds, measure)),)
-        if found.result is not None and not self._figures["account"].outputs:
+        if found.result is not None and not self._account.value:
             self._account.value = found.result._repr_html_()
-            self._figures["account"].outputs = (_figure(figures.tear_sheet(found.result, points=POINTS).figure),)
-        if found.importance is not None and not self._figures["importance"].outputs:
-            self._figures["importance"].outputs = (_figure(figures.importance(found.importance)),)
         if found.folds is not None:
             self._folds.value = _folds(job)
             shown = [self._folds]
@@ -254,9 +271,9 @@ class Chooser(ipw.VBox):
     def _compare(self, job: Job) -> None:
         self._earlier.value = _trials(job)
 
-    def _ended(self, job: Job) -> None:
+    def _ended(self, job: Job, drawn: dict[str, dict]) -> None:
         found, error = job.outcome, job.error
-        self._arrived(job)
+        self._arrived(job, drawn)
         if found.label is not None:
             self._compare(job)
         kept = 0 if found.folds is None else len(found.folds)
@@ -338,6 +355,12 @@ def _seconds(seconds: float) -> str:
 
 def _measures(study: Study):
     return study.table.drop(columns="baseline").dropna(axis=1, how="all")
+
+
+def _folds_figure(folds):
+    """IC by fold, or what else is known of them; None where nothing is."""
+    measure = "rank_ic" if folds["rank_ic"].notna().any() else "hit_rate"
+    return figures.folds(folds, measure) if folds[measure].notna().any() else None
 
 
 def _folds(job: Job) -> str:
