@@ -32,7 +32,7 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.evaluate import Walk, WalkForward, compare, sweep, walk_forward
-from workbench.evaluate.fit import is_classifier
+from workbench.evaluate.fit import fit_fold, is_classifier
 from workbench.evaluate.layout import Layout
 from workbench.evaluate.table import taken
 from workbench.ledger import Ledger
@@ -49,6 +49,7 @@ FOREST = ModelSpec("random_forest", {"n_estimators": 5})
 KINDS = {
     "ridge": ("ridge", {}, False),
     "ridge, weighted": ("ridge", {"alpha": 3.0}, True),
+    "lasso, weighted": ("lasso", {"alpha": 0.05}, True),
     "forest, weighted": ("random_forest", {"n_estimators": 5}, True),
     "context": ("surroundings", {}, True),
     "classes": ("votes", {}, False),
@@ -307,6 +308,26 @@ def test_a_damaged_cell_is_named_and_computed_again_once_it_is_gone(study):
     again = walk_forward(FOREST, **study)
     assert again.computed == 1
     same(first, again)
+
+
+@pytest.mark.filterwarnings("ignore:Objective did not converge")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("name", "params"), [("ridge", {}), ("lasso", {}), ("elastic_net", {"alpha": 1e-6, "max_iter": 10})]
+)
+def test_a_walk_by_moments_is_that_of_fits_on_the_samples(study, name, params, weighted):
+    weights = weighed(study["label"]) if weighted else None
+    twins = study["features"].values.copy()
+    twins[1] = twins[0] + 0.01 * twins[1]
+    given = study | {"features": study["features"].like(twins, study["features"].fields), "weights": weights}
+    spec, layout = ModelSpec(name, params), Layout(*(given[key] for key in ("features", "label", "splits", "weights")))
+    walk = walk_forward(spec, **given)
+    for fold in layout.folds(spec):
+        train, test = (layout.runs(spec, fold, part) for part in ("train", "test"))
+        result, _ = fit_fold(spec.build(), layout.table, train, test)
+        np.testing.assert_allclose(walk.scores.plane("score")[layout.places(test)], result["score"], rtol=1e-7)
+        if name != "ridge":
+            assert result["converged"] == walk.folds["converged"][fold.number] == (name == "lasso")
 
 
 @pytest.mark.parametrize("error", [Cancelled("stop"), ZeroDivisionError()])

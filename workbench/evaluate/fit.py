@@ -66,10 +66,15 @@ def scored(estimator, table: Table, test: np.ndarray, X: np.ndarray | None = Non
 def fit_fold(estimator, table: Table, train: np.ndarray, test: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
     """Fit on the samples in the runs `train` and score those in `test`; also the seconds that it took."""
     begun = time.perf_counter()
-    result = scored(fitted(estimator, table, train), table, test)
+    return tested(fitted(estimator, table, train), table, test), time.perf_counter() - begun
+
+
+def tested(estimator, table: Table, test: np.ndarray) -> dict[str, np.ndarray]:
+    """As `scored`; of a model that iterates also whether it converged."""
+    result = scored(estimator, table, test)
     if hasattr(estimator, "converged_"):
         result["converged"] = np.atleast_1d(estimator.converged_)
-    return result, time.perf_counter() - begun
+    return result
 
 
 def _check_classes(y: np.ndarray) -> None:
@@ -133,4 +138,4 @@ def moments(table: Table, sets: list[np.ndarray]) -> list:
     ]
 
 
-__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "takes"]
+__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "takes", "tested"]
