@@ -23,7 +23,12 @@ def is_classifier(estimator) -> bool:
 
 
 def fitted(estimator, table: Table, train: np.ndarray):
-    """The estimator, fitted on the samples in the runs `train`."""
+    """The estimator, fitted on the samples in the runs `train`.
+
+    By their labels alone where it has `fit_labels`: then no sample is copied.
+    """
+    if hasattr(estimator, "fit_labels"):
+        return estimator.fit_labels(table.labels(train), table.end)
     X, y = taken(table.X, train), taken(table.y, train)
     weight = taken(table.weight, train) if len(table.weight) else None
     if is_classifier(estimator):
