@@ -17,6 +17,7 @@ PARAMS = worker_memory.PARAMS | {"arima": {"p": 0, "q": 0, "P": 1, "period": 12}
 # (rows, symbols, features): large beside what a library takes at a time; by the split, where that says how much
 LARGE = (12_000, 20, 30)
 HELD = [("random_forest", "walk", LARGE), *((name, split, LARGE) for name in ("ridge", "lasso") for split in SPLITS)]
+HELD += [("fama_macbeth", split, (2_000, 60, 30)) for split in SPLITS]
 HELD += [("arima", split, (1_500, 20, 40)) for split in SPLITS]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from functools import partial
 
 import numpy as np
 
@@ -25,10 +26,12 @@ def is_classifier(estimator) -> bool:
 def fitted(estimator, table: Table, train: np.ndarray):
     """The estimator, fitted on the samples in the runs `train`.
 
-    By their labels alone where it has `fit_labels`: then no sample is copied.
+    By their labels alone where it has `fit_labels`, and row by row where it has `fit_rows`: then no sample is copied.
     """
     if hasattr(estimator, "fit_labels"):
         return estimator.fit_labels(table.labels(train), table.end)
+    if hasattr(estimator, "fit_rows"):
+        return estimator.fit_rows(partial(table.rows, train))
     X, y = taken(table.X, train), taken(table.y, train)
     weight = taken(table.weight, train) if len(table.weight) else None
     if is_classifier(estimator):

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -85,6 +86,24 @@ class Table:
                 piece = slice(start, min(start + PIECE, last))
                 label[self.row[piece], self.column[piece]] = self.y[piece]
         return label
+
+    def rows(self, at: np.ndarray) -> Iterator[tuple]:
+        """The samples in the runs `at` row by row: its number, symbols, features, targets, and weights or None."""
+
+        def samples(runs: list) -> tuple:
+            these = np.array(runs)
+            weight = taken(self.weight, these) if len(self.weight) else None
+            return self.row[runs[0][0]], *(taken(each, these) for each in (self.column, self.X, self.y)), weight
+
+        found: list = []
+        for first, last in at:
+            edges = first + np.flatnonzero(np.diff(self.row[first:last])) + 1
+            for run in pairwise([first, *edges, last]):
+                if found and self.row[found[0][0]] != self.row[run[0]]:
+                    yield samples(found)
+                    found = []
+                found.append(run)
+        yield samples(found)
 
     def measured(self, at: np.ndarray, score: np.ndarray) -> dict[str, float]:
         """The measures of the scores of the samples in the runs `at`, against their labels."""
