@@ -8,6 +8,8 @@ features' bytes. Nothing is judged here: the law stands in test_walk_memory.py.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import sys
 import tempfile
 import threading
@@ -92,6 +94,8 @@ def warm(spec: ModelSpec, data: tuple[Panel, Panel], folder: Path, number: int) 
     while len(list(folder.glob("*.begun"))) < 2:
         time.sleep(0.01)
     walk_forward(spec, *data, splits=WalkForward(2), ledger=folder / f"{number}.sqlite", how="serial")
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what walks before have left free would be taken without being counted
 
 
 def added(spec: ModelSpec, splits: Splits, rows: int, symbols: int = 20, features: int = 30) -> float:
