@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -104,6 +105,35 @@ def test_rows_that_are_too_thin_are_left_out_and_counted():
     assert fitted.periods_ == 38
     assert set(fitted.premia_.index) == set(range(40)) - {3, 17}
     np.testing.assert_allclose(fitted.coef_, by_row(X[~thin], y[~thin], context.row[~thin]).mean(axis=0)[1:])
+
+
+def test_rows_that_do_not_tell_features_apart_are_left_out_unless_all_are_such():
+    X, y, context = panel()
+    twins = np.isin(context.row, [5, 30])
+    X[twins, 1] = 2 * X[twins, 0]
+    fitted = ModelSpec("fama_macbeth").build().fit(X, y, context=context)
+    assert set(fitted.premia_.index) == set(range(40)) - {5, 30}
+    np.testing.assert_allclose(fitted.premia_, by_row(X[~twins], y[~twins], context.row[~twins]), rtol=1e-9)
+    X[:, 1] = 2 * X[:, 0]
+    again = ModelSpec("fama_macbeth").build().fit(X, y, context=context)
+    alone = ModelSpec("fama_macbeth").build().fit(X[:, :1], y, context=context)
+    np.testing.assert_allclose(again.predict(X), alone.predict(X[:, :1]), rtol=1e-9)
+    assert np.isnan(again.standard_errors_).all()
+    with pytest.raises(DataError, match="40 rows give no errors"):
+        again.summary()
+
+
+def test_the_table_is_made_of_the_samples_once_and_they_do_not_travel():
+    X, y, context = panel(rows=400)
+    weight = np.random.default_rng(1).uniform(0.5, 2, len(y)) * (np.arange(len(y)) % 7 > 0)
+    for cov in ("nonrobust", "HAC"):
+        fitted = ModelSpec("fama_macbeth", {"cov": cov}).build().fit(X, y, sample_weight=weight, context=context)
+        carried = pickle.dumps(fitted)
+        assert len(carried) < X.nbytes
+        text = pickle.loads(carried).summary().tables[1].as_text()
+        assert text == fitted.summary().tables[1].as_text()
+        for estimate, error in zip([fitted.intercept_, *fitted.coef_], fitted.standard_errors_, strict=True):
+            assert f"{estimate:.4f}     {error:.4f}" in text
 
 
 def test_a_feature_of_time_alone_has_no_weight():

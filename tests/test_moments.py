@@ -1,21 +1,24 @@
-"""Moments: they add up, ridge from them is scikit-learn's, and folds share them without losing a sample."""
+"""Moments: they add up, what is fitted on them is scikit-learn's, and folds share them without losing a sample."""
 
 from __future__ import annotations
 
 import itertools
+import warnings
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import ElasticNet
 from sklearn.linear_model import Ridge as TheirRidge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from workbench.evaluate.fit import shared
 from workbench.evaluate.table import runs
-from workbench.models._moments import CHUNK, Moments, Ridge
+from workbench.models._moments import CHUNK, Moments, Ridge, Standardised
 
 
 def theirs(alpha, X, y, weight=None):
@@ -67,6 +70,71 @@ def test_fewer_samples_than_features_have_scikit_learns_solution(n, features):
         Z = (X - X.mean(axis=0)) / X.std(axis=0)
         dual = Z.T @ np.linalg.solve(Z @ Z.T + alpha * np.eye(n), y - y.mean())
         np.testing.assert_allclose(ours.coef_ * X.std(axis=0), dual, rtol=1e-8, atol=1e-10)
+
+
+def standard(X, y, weight=None):
+    """Features and target with mean 0 and deviation 1, by scikit-learn."""
+    both = [StandardScaler().fit(values, sample_weight=weight) for values in (X, y[:, np.newaxis])]
+    return both, both[0].transform(X), both[1].transform(y[:, np.newaxis])[:, 0]
+
+
+def loss(coef, Z, v, weight, alpha, share) -> float:
+    """What the elastic net minimises, on standardised samples."""
+    penalty = share * np.abs(coef).sum() + (1 - share) / 2 * coef @ coef
+    return float(np.average((v - Z @ coef) ** 2, weights=weight) / 2 + alpha * penalty)
+
+
+@given(samples(), st.sampled_from([1e-6, 1e-3, 0.1, 0.6]), st.sampled_from([1.0, 0.3]))
+def test_penalised_fits_are_as_good_as_scikit_learns_on_any_data(case, alpha, share):
+    """Among collinear features the coefficients are not told apart: then what they minimise is compared."""
+    X, y, weight = case
+    tol = 1e-8
+    (features, target), Z, v = standard(X, y, weight)
+    solver = ElasticNet(alpha=alpha, l1_ratio=share, fit_intercept=False, tol=tol, max_iter=100_000)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # of two twins with hardly any penalty
+        ours = Standardised(solver).fit(X, y, sample_weight=weight)
+        their = ElasticNet(**solver.get_params()).fit(Z, v, sample_weight=weight)
+    mine = ours.coef_ * features.scale_ / target.scale_
+    found, expected = (loss(coef, Z, v, weight, alpha, share) for coef in (mine, their.coef_))
+    assert found <= expected + tol * np.average(v**2, weights=weight) + 1e-14
+    np.testing.assert_allclose(ours.predict(features.mean_[np.newaxis]), target.mean_, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(("alpha", "share"), [(0.3, 1.0), (0.01, 1.0), (1e-5, 1.0), (0.05, 0.4)])
+def test_on_features_that_tell_themselves_apart_coefficients_are_scikit_learns(alpha, share, weighted):
+    rng = np.random.default_rng(4)
+    n = 2 * CHUNK + 17
+    X = 5 + rng.normal(size=(n, 6)) @ (np.eye(6) + 0.1 * rng.normal(size=(6, 6))) * [1, 100, 0.01, 1, 1, 3]
+    y = X @ [1, 0.01, 30, 0, 0, -0.2] + 3 * rng.normal(size=n)
+    weight = rng.uniform(0, 2, n) if weighted else None
+    (features, target), Z, v = standard(X, y, weight)
+    for tol in (1e-14, 1e-8):
+        given = {"alpha": alpha, "l1_ratio": share, "tol": tol, "max_iter": 100_000}
+        their = ElasticNet(**given).fit(Z, v, sample_weight=weight)
+        ours = Standardised(ElasticNet(**given, fit_intercept=False)).fit(X, y, sample_weight=weight)
+        expected = their.coef_ * target.scale_ / features.scale_
+        np.testing.assert_allclose(ours.coef_, expected, rtol=1e-8)
+        assert ours.estimator_.n_iter_ == their.n_iter_
+        assert ours.converged_
+
+
+def test_a_solver_on_moments_that_is_cut_short_stands_where_scikit_learns_does():
+    """Few sweeps over features that are nearly one: as many are made, they lead as far, and it says so."""
+    rng = np.random.default_rng(6)
+    X = rng.normal(size=(400, 1)) + 0.05 * rng.normal(size=(400, 6))
+    y = X @ rng.normal(size=6) + rng.normal(size=400)
+    (features, target), Z, v = standard(X, y)
+    for sweeps in (1, 10, 40):
+        solver = ElasticNet(alpha=1e-6, l1_ratio=1.0, tol=1e-8, max_iter=sweeps, fit_intercept=False)
+        with pytest.warns(ConvergenceWarning):
+            ours = Standardised(solver).fit(X, y)
+        with pytest.warns(ConvergenceWarning):
+            their = ElasticNet(**solver.get_params()).fit(Z, v)
+        assert not ours.converged_
+        assert ours.estimator_.n_iter_ == their.n_iter_ == sweeps
+        np.testing.assert_allclose(ours.coef_ * features.scale_ / target.scale_, their.coef_, rtol=1e-7)
 
 
 @pytest.mark.parametrize("weights", [None, 1.0, 1e-9, 1e9])

@@ -32,9 +32,9 @@ from workbench.errors import (
     WorkbenchError,
 )
 from workbench.evaluate import Walk, WalkForward, compare, sweep, walk_forward
-from workbench.evaluate.fit import is_classifier
+from workbench.evaluate.fit import fit_fold, is_classifier
 from workbench.evaluate.layout import Layout
-from workbench.evaluate.table import taken
+from workbench.evaluate.table import runs, taken
 from workbench.ledger import Ledger
 from workbench.models import Context, ModelSpec, model, models
 from workbench.panel import Panel
@@ -49,6 +49,7 @@ FOREST = ModelSpec("random_forest", {"n_estimators": 5})
 KINDS = {
     "ridge": ("ridge", {}, False),
     "ridge, weighted": ("ridge", {"alpha": 3.0}, True),
+    "lasso, weighted": ("lasso", {"alpha": 0.05}, True),
     "forest, weighted": ("random_forest", {"n_estimators": 5}, True),
     "context": ("surroundings", {}, True),
     "classes": ("votes", {}, False),
@@ -307,6 +308,73 @@ def test_a_damaged_cell_is_named_and_computed_again_once_it_is_gone(study):
     again = walk_forward(FOREST, **study)
     assert again.computed == 1
     same(first, again)
+
+
+@pytest.mark.filterwarnings("ignore:Objective did not converge")
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("name", "params"), [("ridge", {}), ("lasso", {}), ("elastic_net", {"alpha": 1e-6, "max_iter": 10})]
+)
+def test_a_walk_by_moments_is_that_of_fits_on_the_samples(study, name, params, weighted):
+    weights = weighed(study["label"]) if weighted else None
+    twins = study["features"].values.copy()
+    twins[1] = twins[0] + 0.01 * twins[1]
+    given = study | {"features": study["features"].like(twins, study["features"].fields), "weights": weights}
+    spec, layout = ModelSpec(name, params), Layout(*(given[key] for key in ("features", "label", "splits", "weights")))
+    walk = walk_forward(spec, **given)
+    for fold in layout.folds(spec):
+        train, test = (layout.runs(spec, fold, part) for part in ("train", "test"))
+        result, _ = fit_fold(spec.build(), layout.table, train, test)
+        np.testing.assert_allclose(walk.scores.plane("score")[layout.places(test)], result["score"], rtol=1e-7)
+        if name != "ridge":
+            assert result["converged"] == walk.folds["converged"][fold.number] == (name == "lasso")
+
+
+@pytest.mark.parametrize(("name", "weighted"), [("arima", False), ("fama_macbeth", False), ("fama_macbeth", True)])
+def test_what_is_fitted_without_copies_is_what_is_fitted_on_the_samples(name, weighted):
+    """Where a training set is in several pieces, and some rows are trained on in part."""
+    features, label = panels(rows=110, symbols=5, features=2)
+    values, draw = label.values.copy(), np.random.default_rng(3)
+    values[1] = np.where(np.isnan(values[0]), NAN, draw.integers(1, 5, values[0].shape))
+    values[:, draw.random(values[0].shape) < 0.05] = NAN
+    label = label.like(values, label.fields)
+    spec, splits = ModelSpec(name), wb.PurgedKFold(3)
+    layout = Layout(features, label, splits, weighed(label) if weighted else None)
+    for fold in layout.folds(spec):
+        train, test = (layout.runs(spec, fold, part) for part in ("train", "test"))
+        assert len(train) > 1
+        counts = [np.bincount(layout.table.row[which], minlength=110) for which in (layout.sampled(fold.train), ...)]
+        assert ((counts[0] > 0) & (counts[0] < counts[1])).any()
+        result, _ = fit_fold(spec.build(), layout.table, train, test)
+        table, plain = layout.table, spec.build()
+        given = {"sample_weight": taken(table.weight, train)} if weighted else {}
+        plain.fit(taken(table.X, train), taken(table.y, train), context=table.context(train, trained=True), **given)
+        expected = plain.predict(taken(table.X, test), context=table.context(test, trained=False))
+        np.testing.assert_array_equal(result["score"], expected)
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 4))), st.integers(0, 2**32 - 1))
+def test_rows_of_a_table_hold_each_sample_once_in_order(mask, seed):
+    draw = np.random.default_rng(seed)
+    features = draw.standard_normal((2, *mask.shape)) * np.where(draw.random(mask.shape) < 0.2, NAN, 1.0)
+    time, names = pd.date_range("2020", periods=len(mask), tz="UTC"), [f"S{j}" for j in range(mask.shape[1])]
+    label = np.stack([draw.standard_normal(mask.shape), np.ones(mask.shape)])
+    there = ~np.isnan(features[0])
+    if there.sum() < 2:
+        return
+    layout = Layout(Panel(features, time, names, ["a", "b"]), Panel(label, time, names, ["y", "span"]), None)
+    at = runs(layout.sampled(mask))
+    if not len(at):
+        return
+    found = list(layout.table.rows(at))
+    rows = [row for row, *_ in found]
+    assert rows == sorted(set(rows))
+    assert all(weight is None for *_, weight in found)
+    for which, name in ((1, "column"), (2, "X"), (3, "y")):
+        whole = np.concatenate([row[which] for row in found])
+        np.testing.assert_array_equal(whole, taken(getattr(layout.table, name), at))
+    counts = [len(row[3]) for row in found]
+    np.testing.assert_array_equal(np.repeat(rows, counts), taken(layout.table.row, at))
 
 
 @pytest.mark.parametrize("error", [Cancelled("stop"), ZeroDivisionError()])

@@ -18,7 +18,7 @@ from .. import compute
 from ..kernels import poll
 from ..ledger import Ledger
 from ..models import ModelSpec, models
-from .fit import fit_fold, moments, scored, shared
+from .fit import fit_fold, moments, shared, tested
 from .layout import Layout
 from .splits import Fold
 
@@ -115,8 +115,8 @@ def _by_moments(spec: ModelSpec, cells: dict[str, Task], layout: Layout, ledger:
             poll()
             begun, name = time.perf_counter(), named(task, layout)
             with compute.naming(name):
-                estimator = spec.build().fit_moments(known[task.fold.number - 1])
-                result = scored(estimator, layout.table_of(spec), layout.runs(spec, task.fold, "test"))
+                estimator = compute.apart(spec.build().fit_moments, known[task.fold.number - 1])
+                result = tested(estimator, layout.table_of(spec), layout.runs(spec, task.fold, "test"))
             rows.append(_row(key, task, layout, result, time.perf_counter() - begun))
             report(name)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import time
+from functools import partial
 
 import numpy as np
 
@@ -23,7 +24,14 @@ def is_classifier(estimator) -> bool:
 
 
 def fitted(estimator, table: Table, train: np.ndarray):
-    """The estimator, fitted on the samples in the runs `train`."""
+    """The estimator, fitted on the samples in the runs `train`.
+
+    By their labels alone where it has `fit_labels`, and row by row where it has `fit_rows`: then no sample is copied.
+    """
+    if hasattr(estimator, "fit_labels"):
+        return estimator.fit_labels(table.labels(train), table.end)
+    if hasattr(estimator, "fit_rows"):
+        return estimator.fit_rows(partial(table.rows, train))
     X, y = taken(table.X, train), taken(table.y, train)
     weight = taken(table.weight, train) if len(table.weight) else None
     if is_classifier(estimator):
@@ -66,10 +74,15 @@ def scored(estimator, table: Table, test: np.ndarray, X: np.ndarray | None = Non
 def fit_fold(estimator, table: Table, train: np.ndarray, test: np.ndarray) -> tuple[dict[str, np.ndarray], float]:
     """Fit on the samples in the runs `train` and score those in `test`; also the seconds that it took."""
     begun = time.perf_counter()
-    result = scored(fitted(estimator, table, train), table, test)
+    return tested(fitted(estimator, table, train), table, test), time.perf_counter() - begun
+
+
+def tested(estimator, table: Table, test: np.ndarray) -> dict[str, np.ndarray]:
+    """As `scored`; of a model that iterates also whether it converged."""
+    result = scored(estimator, table, test)
     if hasattr(estimator, "converged_"):
         result["converged"] = np.atleast_1d(estimator.converged_)
-    return result, time.perf_counter() - begun
+    return result
 
 
 def _check_classes(y: np.ndarray) -> None:
@@ -133,4 +146,4 @@ def moments(table: Table, sets: list[np.ndarray]) -> list:
     ]
 
 
-__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "takes"]
+__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "takes", "tested"]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,6 +19,8 @@ from ..models import Context
 from ..panel.core import aligned
 from ..store import Ref, lent
 from .metrics import measured
+
+PIECE = 1 << 14  # samples whose places are looked up at a time: numbers of places for all would take as much as labels
 
 
 def runs(mask: np.ndarray) -> np.ndarray:
@@ -72,12 +76,34 @@ class Table:
 
     def context(self, at: np.ndarray, *, trained: bool) -> Context:
         """What a model may know of the samples in the runs `at`; in training, of their labels alone."""
-        row, column = taken(self.row, at).astype(np.intp), taken(self.column, at).astype(np.intp)
-        label, end = self.label, self.end
-        if trained:
-            label, end = np.full(label.shape, np.nan), np.full(end.shape, -1)
-            label[row, column], end[row, column] = taken(self.y, at), self.end[row, column]
-        return Context(row, column, self.X, self.row, self.column, label, end)
+        return _Placed(self, at, trained)
+
+    def labels(self, at: np.ndarray) -> np.ndarray:
+        """The labels of the samples in the runs `at` alone, NaN elsewhere: ndarray of shape (T, N)."""
+        label = np.full(self.label.shape, np.nan)
+        for first, last in at:
+            for start in range(first, last, PIECE):
+                piece = slice(start, min(start + PIECE, last))
+                label[self.row[piece], self.column[piece]] = self.y[piece]
+        return label
+
+    def rows(self, at: np.ndarray) -> Iterator[tuple]:
+        """The samples in the runs `at` row by row: its number, symbols, features, targets, and weights or None."""
+
+        def samples(runs: list) -> tuple:
+            these = np.array(runs)
+            weight = taken(self.weight, these) if len(self.weight) else None
+            return self.row[runs[0][0]], *(taken(each, these) for each in (self.column, self.X, self.y)), weight
+
+        found: list = []
+        for first, last in at:
+            edges = first + np.flatnonzero(np.diff(self.row[first:last])) + 1
+            for run in pairwise([first, *edges, last]):
+                if found and self.row[found[0][0]] != self.row[run[0]]:
+                    yield samples(found)
+                    found = []
+                found.append(run)
+        yield samples(found)
 
     def measured(self, at: np.ndarray, score: np.ndarray) -> dict[str, float]:
         """The measures of the scores of the samples in the runs `at`, against their labels."""
@@ -98,6 +124,30 @@ class Table:
         arrays = {field.name: getattr(self, field.name) for field in fields(Table)}
         with lent(arrays) as ref:
             yield LentTable(**arrays, ref=ref)
+
+
+class _Placed(Context):
+    """The context of samples of a table; what takes memory is made where it is asked for."""
+
+    def __init__(self, samples: Table, at: np.ndarray, trained: bool):
+        self.__dict__.update(_of=samples, _at=at, _trained=trained)
+        self.__dict__.update(table=samples.X, table_row=samples.row, table_column=samples.column)
+
+    @cached_property
+    def row(self) -> np.ndarray:
+        return taken(self._of.row, self._at).astype(np.intp)
+
+    @cached_property
+    def column(self) -> np.ndarray:
+        return taken(self._of.column, self._at).astype(np.intp)
+
+    @cached_property
+    def label(self) -> np.ndarray:
+        return self._of.labels(self._at) if self._trained else self._of.label
+
+    @cached_property
+    def end(self) -> np.ndarray:
+        return np.where(np.isnan(self.label), -1, self._of.end) if self._trained else self._of.end
 
 
 @dataclass(frozen=True, eq=False)

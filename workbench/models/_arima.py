@@ -116,17 +116,20 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         return self.fit_labels(context.label, context.end)
 
     def fit_labels(self, label: np.ndarray, end: np.ndarray):
-        """As `fit`, of labels (T, N), NaN where there is none, and the last row that each looks at (T, N)."""
+        """As `fit`, of labels (T, N), NaN where there is none, and the last row that each of them looks at (T, N).
+
+        A walk fits by this, so that no feature is read, or copied.
+        """
         orders = self._orders()
         there = ~np.isnan(label)
         if not there.any():
             raise DataError("arima: not one label to train on", hint="look at the label and at the training rows")
         rows = np.flatnonzero(there.any(axis=1))
-        self.first_, self.known_ = int(rows[0]), int(end[there].max())
-        self.label_ = np.array(label[: rows[-1] + 1], dtype=np.float64)
-        columns = [np.ascontiguousarray(column) for column in self.label_[self.first_ :].T]
+        self.first_, self.known_ = int(rows[0]), int(np.max(end, where=there, initial=-1))
+        self.label_ = np.array(label[: rows[-1] + 1].T, dtype=np.float64, order="C").T  # each symbol lies in one piece
+        columns = list(self.label_[self.first_ :].T)
         chosen, tried = self._chosen(columns, orders)
-        pool = self.label_[~np.isnan(self.label_)]
+        pool = None if all(fit.labels for fit in chosen) else self.label_[~np.isnan(self.label_)]
         self.series_ = [
             replace(fit if fit.labels else _sarimax.bare(y, orders, 0, pool), origin=self.first_)
             for fit, y in zip(chosen, columns, strict=True)
@@ -184,7 +187,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
             raise DataError(f"arima was fitted on {symbols} symbols, the samples have {context.label.shape[1]}")
         out = np.empty(len(X))
         asked = [np.flatnonzero(context.column == j) for j in range(symbols)]
-        tasks = [
+        tasks = (  # one after the other: all of them together would hold the labels once more
             joblib.delayed(_predict_symbol)(
                 self.series_[j],
                 np.ascontiguousarray(context.label[:, j], dtype=np.float64),
@@ -194,7 +197,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
             )
             for j, at in enumerate(asked)
             if len(at)
-        ]
+        )
         found = joblib.Parallel()(tasks)
         for at, (values, _) in zip((at for at in asked if len(at)), found, strict=True):
             out[at] = values

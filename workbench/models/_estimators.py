@@ -234,50 +234,6 @@ class BoostingClassifier(_TwoClasses, _PollingTrees, HistGradientBoostingClassif
         return _Multinomial(sample_weight=sample_weight, n_classes=trees)
 
 
-class Standardised(RegressorMixin, BaseEstimator):
-    """A linear regressor fitted on standardised features and target, reported in their own units.
-
-    Parameters
-    ----------
-    estimator : scikit-learn regressor
-        With `coef_` and `intercept_` after its `fit`, which takes `sample_weight`. It sees features and target with
-        mean 0 and deviation 1, both weighted, so that its penalty does not depend on their units. A constant feature
-        is all 0 there.
-
-    Attributes
-    ----------
-    coef_ : ndarray of shape (n_features,)
-        In units of the target per unit of each feature.
-    intercept_ : float
-    converged_ : bool
-        Whether the solver reached its tolerance.
-    estimator_ : the fitted estimator
-    n_features_in_ : int
-    """
-
-    def __init__(self, estimator):
-        self.estimator = estimator
-
-    def fit(self, X, y, sample_weight=None):
-        """Fit `X` (n_samples, n_features) to `y` (n_samples,), with `sample_weight` (n_samples,) where given."""
-        X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
-        weight = checked_weight(sample_weight, X)
-        features = StandardScaler().fit(X, sample_weight=weight)
-        target = StandardScaler().fit(y.reshape(-1, 1), sample_weight=weight)
-        self.estimator_ = clone(self.estimator)
-        self.estimator_.fit(features.transform(X), target.transform(y.reshape(-1, 1))[:, 0], sample_weight=weight)
-        self.coef_ = self.estimator_.coef_ * target.scale_ / features.scale_
-        mean = target.mean_ + target.scale_ * self.estimator_.intercept_
-        self.intercept_ = float(mean[0] - features.mean_ @ self.coef_)
-        self.converged_ = bool(np.max(self.estimator_.n_iter_) < self.estimator_.max_iter)
-        return self
-
-    def predict(self, X):
-        """``X @ coef_ + intercept_``: ndarray of shape (n_samples,)."""
-        check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_ + self.intercept_
-
-
 class StandardisedClassifier(ClassifierMixin, BaseEstimator):
     """A linear classifier fitted on standardised features, reported in their own units.
 

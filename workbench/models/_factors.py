@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,6 +14,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..errors import DataError, ParameterError, UnknownNameError
+from ..kernels import poll
 from ..registry import Param
 from ._estimators import checked_weight
 from ._regression import LeastSquares, interval_table, newey_west_lags
@@ -52,84 +57,101 @@ class FamaMacBethRegressor(RegressorMixin, BaseEstimator):
         """Fit `X` (n_samples, n_features) to `y` (n_samples,), row by row of `context`."""
         X, y = validate_data(self, X, y, y_numeric=True, dtype=np.float64)
         weight = checked_weight(sample_weight, X)
-        row, column = (
-            (np.zeros(len(X), dtype=int), np.arange(len(X))) if context is None else (context.row, context.column)
-        )
-        if weight is not None:
-            used = weight > 0
-            X, y, row, column, weight = X[used], y[used], row[used], column[used], weight[used]
-        features = getattr(self, "feature_names_in_", [f"x{j + 1}" for j in range(X.shape[1])])
-        self.names_ = ["const", *map(str, features)]
-        varies = self._varies(X, row)
-        if not varies.any():
+        row, column = (np.zeros(len(X), int), np.arange(len(X))) if context is None else (context.row, context.column)
+        if (row[1:] < row[:-1]).any():
+            order = np.argsort(row, kind="stable")
+            X, y, row, column = X[order], y[order], row[order], column[order]
+            weight = None if weight is None else weight[order]
+        return self.fit_rows(partial(_rows, X, y, weight, row, column))
+
+    def fit_rows(self, rows: Callable[[], Iterable[tuple]]):
+        """As `fit`, of one row after the other: a walk fits by this, so that no copy of all samples is made.
+
+        Parameters
+        ----------
+        rows : callable
+            ``rows()`` -> for each row its number, the symbols' numbers (k,), features (k, F), targets (k,), and weights
+            (k,) or None, of the samples on it.
+        """
+        self.n_features_in_ = next(iter(rows()))[2].shape[1]
+        names = getattr(self, "feature_names_in_", [f"x{j + 1}" for j in range(self.n_features_in_)])
+        self.names_ = ["const", *map(str, names)]
+        self._varies = np.zeros(self.n_features_in_, dtype=bool)
+        samples = 0
+        for _, _, X, y, weight in rows():
+            X = X if weight is None else X[weight > 0]
+            samples += len(y)
+            self._varies |= (X[:1] != X).any(axis=0)
+            if self._varies.all():
+                break
+        if not self._varies.any():
             raise DataError(
-                f"fama_macbeth: no feature differs between symbols on any row (n_samples={len(X)})",
+                f"fama_macbeth: no feature differs between symbols on any row (n_samples={samples})",
                 hint="it compares symbols with each other; for one symbol use ols",
             )
-        kept = self._wide_enough(row, 1 + int(varies.sum()))
-        X, y, row, column = X[kept], y[kept], row[kept], column[kept]
-        weight = None if weight is None else weight[kept]
-        self._estimate(X[:, varies], y, weight, row, column, np.r_[True, varies])
+        solved, found, identified = self._solved(rows())
+        self._has_errors = identified and len(solved) >= max(found.shape[1], 2)
+        self._average(solved, found)
+        self._table, self._rows = None, rows if self._has_errors else None
         return self
 
-    @staticmethod
-    def _varies(X: np.ndarray, row: np.ndarray) -> np.ndarray:
-        """Which features differ between symbols on any row."""
-        order = np.argsort(row, kind="stable")
-        starts = np.flatnonzero(np.r_[True, np.diff(row[order]) > 0])
-        high = np.maximum.reduceat(X[order], starts, axis=0)
-        return (high > np.minimum.reduceat(X[order], starts, axis=0)).any(axis=0)
+    def _solved(self, rows: Iterable[tuple]) -> tuple[list[int], np.ndarray, bool]:
+        """The rows with samples enough whose features can be told apart, their coefficients, and whether there are any.
 
-    def _wide_enough(self, row: np.ndarray, needed: int) -> np.ndarray:
-        """The samples on rows that have as many as there are coefficients."""
-        _, which, counts = np.unique(row, return_inverse=True, return_counts=True)
-        kept = counts[which] >= needed
-        if not kept.any():
+        Where there are none, those of the other rows with samples enough, each with the least norm.
+        """
+        needed, most, samples = 1 + int(self._varies.sum()), 0, 0
+        solved, found, ranks = [], array("d"), []
+        for row, _, X, y, weight in rows:
+            poll()
+            used = slice(None) if weight is None else weight > 0
+            design, target = np.column_stack([np.ones(len(y)), X[:, self._varies]])[used], y[used]
+            most, samples = max(most, len(target)), samples + len(y)
+            if len(target) < needed:
+                continue
+            if weight is not None:
+                root = np.sqrt(weight[used])
+                design, target = design * root[:, np.newaxis], target * root
+            coefficients, _, rank, _ = np.linalg.lstsq(design, target)
+            found.extend(coefficients)
+            solved.append(int(row))
+            ranks.append(rank)
+        if not solved:
             raise DataError(
-                f"fama_macbeth: {needed} coefficients need as many symbols on a row, found at most {counts.max()} "
-                f"(n_samples={len(row)})",
+                f"fama_macbeth: {needed} coefficients need as many symbols on a row, found at most {most} "
+                f"(n_samples={samples})",
                 hint="take fewer features or more symbols; for one symbol use ols",
             )
-        return kept
+        whole, found = np.array(ranks) == needed, np.frombuffer(found).reshape(-1, needed)
+        if whole.all() or not whole.any():
+            return solved, found, bool(whole.any())
+        return list(itertools.compress(solved, whole)), found[whole], True
 
-    def _estimate(self, X, y, weight, row, column, estimated) -> None:
-        """Fit by linearmodels; by plain averages where there are too few rows for it to give errors."""
-        k, periods = X.shape[1] + 1, len(np.unique(row))
-        means, covariance, self._table = np.zeros(len(estimated)), np.full((len(estimated),) * 2, np.nan), None
-        names = [name for name, used in zip(self.names_, estimated, strict=True) if used]
-        if periods < max(k, 2):
-            premia = {t: self._across(X, y, weight, row == t) for t in np.unique(row)}
-            premia = pd.DataFrame(premia.values(), index=list(premia), columns=names)
-        else:
-            results = self._results(X, y, weight, row, column, names)
-            premia = results.all_params.dropna()
-            covariance[np.ix_(estimated, estimated)] = results.cov
-            self._table = results.summary
-        means[estimated] = premia.mean(axis=0)
-        self.premia_, self.periods_ = premia.rename_axis("row"), len(premia)
+    def _average(self, rows: list[int], found: np.ndarray) -> None:
+        """The averages of the rows' coefficients and, where there are rows enough, their errors by linearmodels."""
+        from linearmodels.panel.covariance import FamaMacBethCovariance
+
+        estimated = np.r_[True, self._varies]
+        names = list(itertools.compress(self.names_, estimated))
+        self.premia_ = pd.DataFrame(found, index=pd.Index(rows, name="row"), columns=names)
+        self.periods_ = len(rows)
+        means, covariance = np.zeros(len(estimated)), np.full((len(estimated),) * 2, np.nan)
+        means[estimated] = found.mean(axis=0)
+        if self._has_errors:
+            average = means[estimated][:, np.newaxis]
+            samples = np.broadcast_to(np.nan, (found.size, found.shape[1]))  # it counts them, and reads none
+            by = FamaMacBethCovariance(samples, samples, average, self.premia_, debiased=True, **self._kernel)
+            covariance[np.ix_(estimated, estimated)] = by.cov
         self.intercept_, self.coef_ = float(means[0]), means[1:]
         self.covariance_, self.standard_errors_ = covariance, np.sqrt(np.diag(covariance))
 
-    @staticmethod
-    def _across(X, y, weight, at) -> np.ndarray:
-        """The regression on one row."""
-        fitted = LeastSquares().fit(X[at], y[at], None if weight is None else weight[at])
-        return np.r_[fitted.intercept_, fitted.coef_]
-
-    def _results(self, X, y, weight, row, column, names):
-        """linearmodels' results."""
-        from linearmodels.panel import FamaMacBeth
-
-        # the only frame of samples with two indices outside of Panel: linearmodels asks for it
-        index = pd.MultiIndex.from_arrays([column, row], names=["symbol", "row"])
-        design = pd.DataFrame(np.column_stack([np.ones(len(X)), X]), index=index, columns=names)
-        given = None if weight is None else pd.Series(weight, index=index)
-        found = FamaMacBeth(pd.Series(y, index=index, name="y"), design, weights=given, check_rank=False)
+    @property
+    def _kernel(self) -> dict:
+        """How linearmodels is asked for the covariance."""
         if self.cov != "HAC":
-            return found.fit()
-        periods = len(np.unique(row))
-        lags = newey_west_lags(periods) if self.lags is None else self.lags
-        return found.fit(cov_type="kernel", kernel="bartlett", bandwidth=min(lags, periods - 1))
+            return {"bandwidth": 0.0}
+        lags = newey_west_lags(self.periods_) if self.lags is None else self.lags
+        return {"kernel": "bartlett", "bandwidth": min(lags, self.periods_ - 1)}
 
     def predict(self, X, context=None):
         """``X @ coef_ + intercept_``: ndarray of shape (n_samples,)."""
@@ -144,7 +166,7 @@ class FamaMacBethRegressor(RegressorMixin, BaseEstimator):
         )
 
     def summary(self):
-        """The table of linearmodels.
+        """The table of linearmodels, which it makes of the samples when it is asked for.
 
         Raises
         ------
@@ -152,9 +174,40 @@ class FamaMacBethRegressor(RegressorMixin, BaseEstimator):
             There were too few rows for errors.
         """
         check_is_fitted(self)
-        if self._table is None:
+        if not self._has_errors:
             raise DataError(f"fama_macbeth: {self.periods_} rows give no errors of {len(self.names_)} averages")
+        if self._rows is not None:
+            self._table, self._rows = self._tabulated(), None
         return self._table
+
+    def _tabulated(self):
+        from linearmodels.panel import FamaMacBeth
+
+        parts = [part for part in self._rows() if part[0] in self.premia_.index]
+        row = np.repeat([part[0] for part in parts], [len(part[1]) for part in parts])
+        column, X, y = (np.concatenate([part[i] for part in parts]) for i in (1, 2, 3))
+        weight = None if parts[0][4] is None else np.concatenate([part[4] for part in parts])
+        used = np.ones(len(y), dtype=bool) if weight is None else weight > 0
+        # the only frame of samples with two indices outside of Panel: linearmodels asks for it
+        index = pd.MultiIndex.from_arrays([column[used], row[used]], names=["symbol", "row"])
+        design = np.column_stack([np.ones(len(index)), X[used][:, self._varies]])
+        design = pd.DataFrame(design, index=index, columns=self.premia_.columns)
+        weights = None if weight is None else pd.Series(weight[used], index=index)
+        model = FamaMacBeth(pd.Series(y[used], index=index, name="y"), design, weights=weights, check_rank=False)
+        return model.fit(**({"cov_type": "kernel", **self._kernel} if self.cov == "HAC" else {})).summary
+
+    def __getstate__(self):
+        """With the table, and without the samples that it is made of."""
+        if getattr(self, "_rows", None) is not None:
+            self.summary()
+        return super().__getstate__()
+
+
+def _rows(X, y, weight, row, column) -> Iterator[tuple]:
+    """The samples row by row, as `FamaMacBethRegressor.fit_rows` takes them."""
+    for start, stop in itertools.pairwise([0, *(np.flatnonzero(np.diff(row)) + 1), len(row)]):
+        at = slice(start, stop)
+        yield row[start], column[at], X[at], y[at], None if weight is None else weight[at]
 
 
 def loadings_table(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 from scipy import stats
-from scipy.linalg import solve_triangular
+from scipy.linalg import qr, solve_triangular
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -58,18 +58,32 @@ class _Solution:
         scale = np.sqrt(root**2 @ Z**2 / total)
         scale[scale <= 4 * _EPS * np.abs(center)] = 0.0  # of a constant feature only rounding is left
         inverse = np.divide(1.0, scale, out=np.zeros(p), where=scale > 0)
-        Z = root[:, np.newaxis] * (Z * inverse)
-        target = root * (y - mean_y)
-        Q, R = np.linalg.qr(Z)
-        pinv, null = self._inverted(Q, R, max(n, p) * _EPS * math.sqrt(total))
-        coefficients = pinv @ target
+        # in place from here on, where it can be: samples may be many
+        Z = np.multiply(Z, inverse, out=Z if intercept else None)
+        target = y - mean_y
+        if weight is not None:
+            Z *= root[:, np.newaxis]
+            target *= root
+        # numpy's, which is the same, takes four copies more
+        Q, R = qr(np.array(Z, order="F"), mode="economic", overwrite_a=True, check_finite=False)
+        Q = np.ascontiguousarray(Q)
+        U, singular, Vt = np.linalg.svd(R)
+        rank = int((singular > max(n, p) * _EPS * math.sqrt(total)).sum())
+        null = Vt[rank:]  # a basis (one a row) of the directions that the data can't see
         if not len(null):
             coefficients = solve_triangular(R, Q.T @ target)
             coefficients += solve_triangular(R, Q.T @ (target - Z @ coefficients))
+            del Z
+            pinv = solve_triangular(R, Q.T, overwrite_b=True)
+        else:
+            pinv = (Vt[:rank].T / singular[:rank]) @ (U[:, :rank].T @ Q.T)
+            coefficients = pinv @ target
+        del Q
         self.coef = coefficients * inverse
         self.intercept = mean_y - float(center @ self.coef)
         self.rank = p - len(null) + int(intercept)
-        self.pinv = pinv * inverse[:, np.newaxis]
+        pinv *= inverse[:, np.newaxis]
+        self.pinv = pinv
         unseen = np.linalg.norm(null, axis=0) > _NOT_IDENTIFIED
         self.estimable = ~unseen
         triangle = R * scale
@@ -82,15 +96,6 @@ class _Solution:
             first = math.sqrt(total) * np.r_[1.0, center]
             triangle = np.vstack([first, np.column_stack([np.zeros(len(R)), triangle])])
         self.singular = np.linalg.svd(triangle, compute_uv=False)  # of the design as it stands
-
-    @staticmethod
-    def _inverted(Q: np.ndarray, R: np.ndarray, smallest: float) -> tuple[np.ndarray, np.ndarray]:
-        """The pseudo-inverse of ``Q @ R``, and a basis (one a row) of the directions that it can't see."""
-        U, singular, Vt = np.linalg.svd(R)
-        rank = int((singular > smallest).sum())
-        if rank == R.shape[1]:
-            return solve_triangular(R, Q.T), Vt[rank:]
-        return (Vt[:rank].T / singular[:rank]) @ (U[:, :rank].T @ Q.T), Vt[rank:]
 
 
 def _mean(X: np.ndarray, weight: np.ndarray, total: float) -> np.ndarray:
@@ -150,7 +155,7 @@ class LeastSquares(RegressorMixin, BaseEstimator):
         y = y.astype(np.float64, copy=False)
         row = np.arange(len(X)) if context is None else context.row
         weight = checked_weight(sample_weight, X)
-        if weight is not None:
+        if weight is not None and not weight.all():
             used = weight > 0
             X, y, row, weight = X[used], y[used], row[used], weight[used]
         solution = _Solution(X, y, weight, self.intercept)

@@ -12,9 +12,11 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from statsmodels.tools import eval_measures
+from statsmodels.tsa.statespace import kalman_filter
 from statsmodels.tsa.statespace.sarimax import SARIMAX, SARIMAXResults
 from statsmodels.tsa.statespace.tools import is_invertible
 
@@ -24,6 +26,11 @@ _ITERATIONS = 200
 _DENSITY = 0.5 * math.log(2 * math.pi)  # what the exact diffuse likelihood counts for each diffuse state
 LEAST_LABELS = 10  # after differencing, for any orders
 CRITERIA = ("aic", "aicc", "bic")
+# What a filter keeps of each row: all of it is several square matrices of states.
+_LIKELIHOOD = kalman_filter.MEMORY_CONSERVE & ~(
+    kalman_filter.MEMORY_NO_LIKELIHOOD | kalman_filter.MEMORY_NO_FORECAST_COV  # the one is not found without the other
+)
+_STATES = kalman_filter.MEMORY_CONSERVE & ~kalman_filter.MEMORY_NO_PREDICTED_MEAN
 
 
 @dataclass(frozen=True)
@@ -228,6 +235,7 @@ def _starts(z: np.ndarray, orders: Orders, origin: int, steps: int) -> Iterator[
 
 def _maximum(model: SARIMAX, starts: Iterable[np.ndarray]):
     """statsmodels' results at the highest likelihood found, and whether the search ended; None where none is finite."""
+    model.ssm.set_conserve_memory(_LIKELIHOOD)
     if not model.k_params:
         return model.filter(np.empty(0), cov_type="none"), True
     best = None
@@ -324,28 +332,43 @@ class Filtered:
     """The states of a series, given `fit`: what is forecast from each row on, for any number of rows ahead."""
 
     def __init__(self, fit: Fit, y: np.ndarray):
+        self._given = fit, y
         z, params, self.scale = _scaled(y, fit.orders, fit.params)
-        model = _model(z, fit.orders, fit.origin)
-        model.update(params)
-        with np.errstate(all="ignore"):
-            found = model.ssm.filter()
-        self.found = found
+        found = _filtered(fit, z, params, _STATES)
+        self.diffuse = found.nobs_diffuse
         self.states = found.predicted_state
         self.transition = np.ascontiguousarray(found.transition[:, :, 0])
         self.design = np.ascontiguousarray(found.design[0, :, 0])
-        self._ahead: dict[int, tuple[np.ndarray, list[float]]] = {}
+        self._ahead: tuple[int, np.ndarray, list[float]] = (-1, self.states[:, 0], [])
 
     def signal(self, last: int, ahead: int) -> float | None:
         """What the states foretell `ahead` rows after row `last`, without mean or drift; None: they can't yet."""
-        if _unresolved(self.found, last + 1):
+        if last < self.diffuse and _unresolved(self._start, last + 1):
             return None
-        state, found = self._ahead.setdefault(last, (np.array(self.states[:, last + 1]), []))
+        if self._ahead[0] != last:  # rows come in their order: those that share one come together
+            self._ahead = last, np.array(self.states[:, last + 1]), []
+        _, state, found = self._ahead
         # One state at a time: products of whole blocks round by their width, and so by what else is asked.
         while len(found) < ahead:
             if found:
                 state[:] = self.transition @ state
             found.append(float(self.design @ state))
         return found[ahead - 1] * self.scale
+
+    @cached_property
+    def _start(self):
+        """The rows that start diffuse, filtered with their covariances."""
+        fit, y = self._given
+        z, params, _ = _scaled(y[: self.diffuse], fit.orders, fit.params)
+        return _filtered(fit, z, params)
+
+
+def _filtered(fit: Fit, z: np.ndarray, params: np.ndarray, conserve: int | None = None):
+    """statsmodels' filter of a scaled series, which keeps what `conserve` leaves."""
+    model = _model(z, fit.orders, fit.origin)
+    model.update(params)
+    with np.errstate(all="ignore"):
+        return model.ssm.filter(conserve_memory=conserve)
 
 
 def known_from(y: np.ndarray, end: np.ndarray) -> np.ndarray:

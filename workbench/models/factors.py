@@ -27,11 +27,12 @@ def fama_macbeth(params, seed):
 
     A prediction is the constant plus features times average coefficients. Errors come from the scatter of the
     coefficients over rows; ``cov="HAC"`` allows for averages that depend on each other over `lags` rows (Newey and
-    West), as those of overlapping labels do. Rows with fewer samples than coefficients are left out (`periods_` counts
-    the others); none at all is a DataError. A feature that differs between symbols on no row gets weight 0 and the
-    error NaN; that no feature does is a DataError. Without a context all samples are one row: its regression, without
-    errors. Sample weights are inversely proportional to the variance of the errors. NaN or infinite input is a
-    ValueError. No random draw is made.
+    West), as those of overlapping labels do. Rows with fewer samples than coefficients are left out, and so are those
+    whose features are collinear, unless all are: then there are no errors (`periods_` counts the others). No row with
+    samples enough is a DataError. A feature that differs between symbols on no row gets weight 0 and the error NaN;
+    that no feature does is a DataError. Without a context all samples are one row: its regression, without errors.
+    Sample weights are inversely proportional to the variance of the errors. NaN or infinite input is a ValueError. No
+    random draw is made.
 
     Source: Fama and MacBeth, 1973, Risk, Return, and Equilibrium: Empirical Tests.
     """

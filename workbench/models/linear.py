@@ -89,10 +89,10 @@ def lasso(params, seed):
     """
     from sklearn.linear_model import Lasso
 
-    from ._estimators import Standardised
+    from ._moments import Standardised
 
     # scikit-learn takes a number from the global state, even where it draws nothing, unless it is given a seed
-    return Standardised(Lasso(**params, tol=_TOL, random_state=seed))
+    return Standardised(Lasso(**params, fit_intercept=False, tol=_TOL, random_state=seed))
 
 
 @model(
@@ -108,9 +108,9 @@ def elastic_net(params, seed):
     """
     from sklearn.linear_model import ElasticNet
 
-    from ._estimators import Standardised
+    from ._moments import Standardised
 
-    return Standardised(ElasticNet(**params, tol=_TOL, random_state=seed))
+    return Standardised(ElasticNet(**params, fit_intercept=False, tol=_TOL, random_state=seed))
 
 
 @model(
