@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from frames import BAD, DAYS, TEXT, bars, long_bars, put
 
+import workbench as wb
 from workbench.errors import DataError, ParameterError, UnknownNameError, WorkbenchError
 from workbench.panel import Panel
 
@@ -363,3 +364,29 @@ def test_bad_requests(act, error, words):
     assert isinstance(found.value, WorkbenchError | AttributeError)
     for word in words:
         assert word in str(found.value)
+
+
+def test_features_made_elsewhere_say_how_far_they_look_back():
+    panel = wb.load("synthetic", symbols=2, years=1, seed=1)
+    features = wb.Recipe({"strength": wb.feature("rsi", window=14)}).compute(panel)
+    assert features.lookback > 0
+    frame = features.to_frame()
+    assert wb.Panel.from_frame(frame, bars=False).lookback == 0
+    again = wb.Panel.from_frame(frame, bars=False, lookback=features.lookback)
+    assert (again, again.lookback) == (features, features.lookback)
+    with pytest.raises(ParameterError, match="lookback"):
+        wb.Panel.from_frame(frame, bars=False, lookback=-1)
+
+
+@pytest.mark.parametrize(
+    "text", [["1,100.5"] * 5, ["1,100", "200", "300", "1,234,567", "500"], ["11", "12", "13", "14", "15"]]
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_numbers_as_text_are_numbers_once_the_hint_is_followed(text, alone):
+    df = bars()[[]].assign(open=text) if alone else bars(volume=text)
+    name = "open" if alone else "volume"
+    with pytest.raises(DataError) as error:
+        Panel.from_frame(df, bars=False)
+    python = error.value.hint.split(" if they are")[0].split(" = ")[-1]
+    df[name] = eval(python, {"pd": pd, "df": df})
+    assert Panel.from_frame(df, bars=False).plane(name)[0] == float(text[0].replace(",", ""))

@@ -492,6 +492,13 @@ def test_bad_input_is_named(call, kind, words):
         call()
 
 
+def test_a_column_array_beside_series_gives_a_series():
+    high, low, close = (np.arange(9.0) + i for i in (2, 0, 1))
+    index = pd.RangeIndex(9)
+    found = wb.indicators.atr(high[:, None], pd.Series(low, index), pd.Series(close, index), window=3)
+    pd.testing.assert_series_equal(found, pd.Series(wb.indicators.atr(high, low, close, window=3), index))
+
+
 def test_out_may_not_be_the_input_and_labels_must_agree():
     x = np.ones(9)
     with pytest.raises(ParameterError, match="overlaps an input"):

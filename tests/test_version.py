@@ -25,14 +25,18 @@ def test_the_version_of_the_package_follows_its_sources(tmp_path, monkeypatch):
     version = version_module.package_version.__wrapped__
     assert version() == version()
     copy = tmp_path / "workbench"
-    for folder, which in (("models", "*.py"), ("evaluate", "*.py"), ("_ext", "build.json")):
-        (copy / folder).mkdir(parents=True)
-        for path in (Path(version_module.__file__).parent.parent / folder).glob(which):
-            (copy / folder / path.name).write_bytes(path.read_bytes())
+    root = Path(version_module.__file__).parent.parent
+    for pattern in (*version_module.SOURCES, "_ext/build.json"):
+        found = list(root.glob(pattern))
+        assert found
+        for path in found:
+            (copy / path.relative_to(root)).parent.mkdir(parents=True, exist_ok=True)
+            (copy / path.relative_to(root)).write_bytes(path.read_bytes())
     monkeypatch.setattr(version_module, "__file__", str(copy / "evaluate" / "version.py"))
     versions = [version()]
-    (copy / "models" / "linear.py").write_text("changed")
-    versions.append(version())
+    for name in ("models/linear.py", "labels.py", "panel/core.py"):
+        (copy / name).write_text("changed")
+        versions.append(version())
     note = json.loads((copy / "_ext" / "build.json").read_text())
     assert note["kernels"]["cross"] == hashlib.sha256((EXT / "cross.pyx").read_bytes()).hexdigest()
     note["kernels"]["cross"] = "another source of the kernels that measures call"

@@ -26,6 +26,7 @@ from __future__ import annotations
 import json
 import math
 import numbers
+import reprlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -327,8 +328,8 @@ def feature(name: str, *inputs: Expression | str, output: str | None = None, **p
     for part in parts:
         if not isinstance(part, Expression):
             raise ParameterError(
-                f"{name}: the input {part!r} is a {type(part).__name__}, expected an expression",
-                hint=f"parameters are given by name: feature({_quoted(name)}, window=5)",
+                f"{name}: the input {reprlib.repr(part)} is a {type(part).__name__}, expected an expression",
+                hint=f"parameters are given by name: feature({_quoted(name)}, window=5); data come with compute(panel)",
             )
     if len(parts) != len(entry.inputs):
         raise ParameterError(

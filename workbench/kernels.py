@@ -328,12 +328,12 @@ def as_plane(x: object, what: str) -> np.ndarray:
         x = x.to_numpy()
     if isinstance(x, np.ma.MaskedArray):
         x = x.astype("float64").filled(np.nan)
-    x = np.asarray(x)
+    given, x = x, np.asarray(x)
     if x.dtype.kind not in "fiu":
-        raise DataError(
-            f"{what} holds {x.dtype}, expected real numbers",
-            hint="convert it first, e.g. by .astype('float64')",
-        )
+        found, hint = f"holds {x.dtype}", "convert it first, e.g. by .astype('float64')"
+        if not x.ndim:
+            found, hint = f"is a {type(given).__name__}", "an array, a Series or a DataFrame; of a panel one field"
+        raise DataError(f"{what} {found}, expected real numbers", hint=hint)
     if x.ndim == 1:
         x = x[:, None]
     if x.ndim != 2:

@@ -22,6 +22,8 @@ import numpy as np
 from ..models import ModelSpec, models
 
 PACKAGES = ("numpy", "scipy", "scikit-learn", "torch", "skorch", "statsmodels", "statsforecast", "linearmodels")
+# of workbench: what is between a panel and a score
+SOURCES = ("models/*.py", "evaluate/*.py", "labels.py", "panel/core.py", "indicators/cross.py", "kernels.py")
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 # what a class has by itself, or says without doing anything
 _NO_CODE = {"__dict__", "__weakref__", "__module__", "__qualname__", "__doc__", "__annotations__", "__annotate__"}
@@ -39,8 +41,9 @@ def package_version() -> dict[str, str]:
     """The sources of workbench that a score comes from, as a hash, and the versions of what they stand on."""
     root = Path(__file__).parent.parent
     sources = hashlib.sha256()
-    for path in sorted([*root.glob("models/*.py"), *root.glob("evaluate/*.py")]):
-        sources.update(path.name.encode() + b"\0" + path.read_bytes())
+    for pattern in SOURCES:
+        for path in sorted(root.glob(pattern)):
+            sources.update(path.name.encode() + b"\0" + path.read_bytes())
     # the kernels of the measures; those of features and labels show in the data
     sources.update(json.loads((root / "_ext" / "build.json").read_text())["kernels"]["cross"].encode())
     versions = {"workbench": sources.hexdigest()}

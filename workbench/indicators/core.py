@@ -210,7 +210,7 @@ class Indicator:
 
         if hasattr(like, "columns"):
             return pd.DataFrame(result, index=like.index, columns=like.columns, copy=False)
-        return pd.Series(result, index=like.index, name=like.name, copy=False)
+        return pd.Series(result.reshape(len(like)), index=like.index, name=like.name, copy=False)
 
 
 def _named(name: str) -> Indicator:

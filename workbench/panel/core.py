@@ -422,6 +422,7 @@ class Panel:
         field: str = "close",
         name: str = "asset",
         bars: bool = True,
+        lookback: int = 0,
     ) -> Panel:
         """A panel of a DataFrame as people have it; a bad one is refused, with where and what to do.
 
@@ -443,6 +444,9 @@ class Panel:
             Check that prices are above zero, high is not below low, both enclose open and close, and volume
             is not negative. Prices are compared to a relative 1e-6, for rounding in float32. False takes the
             columns as plain numbers.
+        lookback : int, default 0
+            Rows before its own that a row was computed from, as of features that were made elsewhere: a frame does not
+            say, and splits derive their embargo from it.
 
         Notes
         -----
@@ -457,10 +461,14 @@ class Panel:
         ------
         DataError
         """
-        return cls(*read_frame(df, layout=layout, time=time, symbol=symbol, field=field, name=name, bars=bars))
+        read = read_frame(df, layout=layout, time=time, symbol=symbol, field=field, name=name, bars=bars)
+        return cls(*read, lookback)
 
     def to_frame(self) -> pd.DataFrame:
-        """A long DataFrame: a row for each (time, symbol), a column for each field, NaN where nothing is."""
+        """A long DataFrame: a row for each (time, symbol), a column for each field, NaN where nothing is.
+
+        It does not hold the panel's `lookback`.
+        """
         index = pd.MultiIndex.from_product([self.time, self.symbols], names=["time", "symbol"])
         flat = self.values.reshape(len(self.fields), len(self.time) * len(self.symbols))
         return pd.DataFrame(flat.T, index=index, columns=pd.Index(self.fields), copy=False)

@@ -354,7 +354,9 @@ def _numbers(df: pd.DataFrame, rows: Rows) -> list[np.ndarray]:
         kinds = (f"{_named(c)} ({t}, {df.iloc[0, i]!r} in {rows(0)})" for i, (c, t) in enumerate(df.dtypes.items()))
         raise DataError(
             f"no numeric column: {', '.join(islice(kinds, 4)) or 'none at all'}",
-            hint='df["close"] = pd.to_numeric(df["close"])',
+            hint=f"df[{df.columns[0]!r}] = {_as_numbers(df.iloc[:, 0])}"
+            if len(df.columns)
+            else "bring columns of numbers",
         )
     columns = []
     for position, good in enumerate(numeric):
@@ -374,10 +376,17 @@ def _numbers(df: pd.DataFrame, rows: Rows) -> list[np.ndarray]:
     return columns
 
 
+def _as_numbers(column: pd.Series) -> str:
+    """The Python that reads a column of text as numbers."""
+    grouped = any(isinstance(v, str) and re.fullmatch(r"-?\d{1,3}(,\d{3})+(\.\d*)?", v.strip()) for v in column)
+    text = f"df[{column.name!r}]" + ('.str.replace(",", "")' if grouped else "")
+    return f"pd.to_numeric({text})"
+
+
 def _refuse_text(column: pd.Series, rows: Rows):
     """Raise the error that names the first thing in `column` that isn't a number."""
     name = column.name
-    hint = f"pd.to_numeric(df[{name!r}]) if they are numbers, df.drop(columns=[{name!r}]) if not"
+    hint = f"{_as_numbers(column)} if they are numbers, df.drop(columns=[{name!r}]) if not"
     if is_dated(column) or column.dtype.kind in "mc":
         raise DataError(f"column {_named(name)} is not numeric: it holds {column.dtype}", hint=hint)
     column = column.astype(object)

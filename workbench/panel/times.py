@@ -134,7 +134,7 @@ def _parse_objects(values: list, rows: Rows) -> pd.DatetimeIndex:
             raise DataError(
                 f"mixed time zones: {rows(first[a])} has {one} ({unique[a]}),"
                 f" {rows(first[b])} has {other} ({unique[b]})",
-                hint='pd.to_datetime(df["time"], utc=True), if each one is right as it stands',
+                hint='pd.to_datetime(df["..."], utc=True), if each one is right as it stands',
             )
     try:
         return pd.DatetimeIndex(pd.to_datetime(unique, format="ISO8601"))[codes]
