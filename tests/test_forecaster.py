@@ -137,3 +137,11 @@ def test_figures_that_can_not_be_drawn_say_why(change, error, says):
     given = {"history": pd.Series(AIR), "forecast": pd.DataFrame({"mean": [1.0], "lower": [0.0], "upper": [2.0]})}
     with pytest.raises(error, match=says):
         forecast_figure(**{**given, **change})
+
+
+def test_a_series_too_short_for_its_orders_is_named():
+    long = np.random.default_rng(0).normal(size=40)
+    frame = pd.DataFrame({"long": long, "short": np.where(np.arange(40) < 32, np.nan, long)})
+    with pytest.warns(UserWarning, match=r"too few values for ARMA terms in short \(8 values\).*the mean is forecast"):
+        found = Forecaster(frame, ModelSpec("arima", {"p": 2, "q": 2}))
+    assert found.estimator.converged_.tolist() == [True, False]

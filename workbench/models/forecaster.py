@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,11 @@ class Forecaster:
     ParameterError
         A spec of another model, or orders that contradict each other.
 
+    Warns
+    -----
+    UserWarning
+        A series is too short for any ARMA term: its mean, or a random walk, is forecast.
+
     Examples
     --------
     >>> cpi = pd.Series(..., index=pd.period_range("1990-01", periods=400, freq="M"))
@@ -61,6 +67,25 @@ class Forecaster:
         # trailing rows without a value stay: the forecast starts after the last row of the index
         end = np.where(there, np.arange(1, len(label) + 1)[:, np.newaxis], -1)
         self.estimator = self.spec.build().fit_labels(label, end)
+        self._say_what_is_short(label)
+
+    def _say_what_is_short(self, label: np.ndarray) -> None:
+        """Warn of series too short for any order; a walk, whose first folds often are, leaves them to `converged_`."""
+        from ._sarimax import LEAST_LABELS, differences
+
+        fits = zip(self.history.columns, self.estimator.series_, label.T, strict=True)
+        short = [
+            f"{name} ({fit.labels} values)"
+            for name, fit, y in fits
+            if not (fit.estimated or fit.converged) and differences(y, fit.orders).size < LEAST_LABELS
+        ]
+        if short:
+            instead = "a random walk" if self.estimator.series_[0].orders.diffuse else "the mean"
+            warnings.warn(
+                f"Forecaster: too few values for ARMA terms in {', '.join(short[:6])}{', ...' if short[6:] else ''}: "
+                f"{LEAST_LABELS} differences are the least; {instead} is forecast there",
+                stacklevel=3,
+            )
 
     def __repr__(self) -> str:
         names = ", ".join(map(str, self.history.columns[:6])) + (", ..." if self.history.shape[1] > 6 else "")
