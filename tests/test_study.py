@@ -215,6 +215,9 @@ def test_bad_questions_are_named(given):
         study.dependence("f9")
     with pytest.raises(ParameterError, match="repeats=0"):
         study.importance(repeats=0)
+    halves = given["label"].like((given["label"].values > 0).astype(float), given["label"].fields)
+    with pytest.raises(ParameterError, match="importance: measure='hit_rate' of labels"):
+        wb.study(ModelSpec("ridge"), **given | {"label": halves}).importance("hit_rate")
     stop = CancelToken()
     cancelled = wb.study(RIDGE, **given, cancel=stop)
     stop.cancel()

@@ -162,6 +162,17 @@ def test_a_loss_is_minimised(study, registry):
         sweep(RIDGE, ALPHAS, **study, measure="rankic")
 
 
+@pytest.mark.parametrize("measure", ["hit_rate", "r2"])
+def test_classes_without_a_sign_are_not_ranked_by_it(study, measure):
+    label = study["label"]
+    halves = np.where(np.isnan(label.values[0]), np.nan, label.values[0] > 0)
+    ask = study | {"label": label.like(np.stack([halves, label.values[1]]), ["forward_quantile", "span"])}
+    with pytest.raises(ParameterError, match=f"sweep: measure='{measure}' of labels .*\n.*rank_ic.*accuracy"):
+        sweep(ModelSpec("logistic"), {"C": [0.1, 1.0]}, **ask, measure=measure)
+    assert len(study["ledger"]) == 0
+    assert sweep(ModelSpec("logistic"), {"C": [0.1, 1.0]}, **ask, measure="accuracy").best
+
+
 def test_a_baseline_may_be_swept_and_stands_beside_itself(study):
     found = sweep(ModelSpec("last_value"), {"window": [1, 5]}, **study, measure="r2")
     assert {s.params["window"] for s in found.specs} == {1, 5}

@@ -408,3 +408,16 @@ def test_classes_without_a_sign_have_no_hits_and_no_distance_to_zero(study):
     walk = walk_forward(ModelSpec("logistic"), **study | {"label": fifths})
     assert walk.overall[["hit_rate", "r2"]].isna().all()
     assert 0 <= walk.overall["accuracy"] <= 1
+
+
+def test_the_sign_of_labels_is_that_of_the_study_and_not_of_one_test(study):
+    label = study["label"]
+    known = ~np.isnan(label.values[0])
+    upper = np.where(known, (label.values[0] > 0).astype(float), np.nan)
+    both = upper.copy()
+    both[30:40] = np.where(known[30:40], -1.0, np.nan)  # before all but the first test
+    for plane, names in ((upper, [True] * 4), (both, [False] * 4)):
+        classes = label.like(np.stack([plane, label.values[1]]), ["triple_barrier", "span"])
+        walk = walk_forward(ModelSpec("ridge"), **study | {"label": classes})
+        assert walk.folds["hit_rate"].isna().tolist() == names
+        assert walk.folds["r2"].isna().tolist() == names

@@ -60,7 +60,8 @@ class Study:
         Parameters
         ----------
         measure : {"ic", "rank_ic", "hit_rate", "r2"}, default "rank_ic"
-            What is measured: the drop of it, on scores of a test fold.
+            What is measured: the drop of it, on scores of a test fold. Labels that are classes on one side of 0
+            have no hit_rate and no r2.
         repeats : int, default 5
             Shuffles of each feature in each fold.
         seed : int, default 0

@@ -30,7 +30,7 @@ from ..panel import Panel
 from ..registry import Param
 from .cells import How, Task, compute_cells, title
 from .layout import Layout
-from .metrics import CLASS_MEASURES, MEASURES
+from .metrics import CLASS_MEASURES, MEASURES, check_signed
 from .splits import Splits
 from .walk import as_ledger, baseline_specs, cells_of, checked_spec, read_walk
 
@@ -149,7 +149,8 @@ def sweep(
         How many a sampler proposes; needed with one.
     measure : str, default "rank_ic"
         What is maximised (``log_loss`` is minimised), over all tests together: ic, rank_ic, hit_rate, r2; for a
-        classifier also accuracy and log_loss.
+        classifier also accuracy and log_loss. Classes that all lie on one side of 0, such as quantiles, have no
+        hit_rate and no r2.
     seed : int, default 0
         Of the sampler.
     baselines : sequence of str, optional
@@ -167,7 +168,7 @@ def sweep(
     ------
     ParameterError
         A parameter that the model does not have, a value outside its range, an empty space, a sampler that can't
-        draw from the space, or a memory budget that not even one fit keeps.
+        draw from the space, a measure that the label doesn't have, or a memory budget that not even one fit keeps.
     TaskError, DataError
         As in `walk_forward`; a failure of some settings is told in the table.
     Cancelled
@@ -182,6 +183,7 @@ def sweep(
     space = {name: _values(spec, name, values) for name, values in _checked_space(spec, space).items()}
     with compute.until(cancel):
         layout, ledger = compute.apart(Layout, features, label, splits, weights), as_ledger(ledger)
+    check_signed("sweep", measure, layout.table.signed)
     beside = baseline_specs(baselines, [spec])
     proposer = _proposer(spec, space, sampler, settings, seed, measure)
     total = (proposer.count + len(beside)) * len(layout.folds(spec))

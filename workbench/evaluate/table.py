@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from ..errors import DataError
 from ..models import Context
 from ..panel.core import aligned
 from ..store import Ref, lent
-from .metrics import measured
+from .metrics import is_signed, measured
 
 
 def runs(mask: np.ndarray) -> np.ndarray:
@@ -85,7 +86,12 @@ class Table:
         first, last = int(row[0]), int(row[-1]) + 1
         scores = np.full((last - first, self.label.shape[1]), np.nan)
         scores[row - first, column] = score
-        return measured(scores, self.label[first:last])
+        return measured(scores, self.label[first:last], self.signed)
+
+    @cached_property
+    def signed(self) -> bool:
+        """Whether the labels have a sign, by all of them: a test alone may have but one of the classes."""
+        return is_signed(self.label)
 
     def single(self) -> Table:
         """The table with features in float32."""
