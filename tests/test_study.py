@@ -206,6 +206,28 @@ def test_a_study_shows_folds_metrics_baselines_and_figures(given, monkeypatch):
     assert [type(x).__name__ for x in displayed] == ["dict", "Figure", "Figure"]
 
 
+@pytest.mark.parametrize(
+    ("spec", "drawn"),
+    [(ModelSpec("lasso", {"alpha": 1.0}), ["hit_rate"]), (ModelSpec("mean"), ["hit_rate"]), (ModelSpec("zero"), [])],
+)
+def test_a_study_shows_itself_whatever_is_not_known(given, monkeypatch, spec, drawn):
+    study = wb.study(spec, **given)
+    study.importance()
+    assert study.folds["rank_ic"].isna().all()
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", lambda *what, **how: displayed.extend(what))
+    study._ipython_display_()
+    figures = [x for x in displayed if not isinstance(x, dict)]
+    lines = [x["text/plain"] for x in displayed[1:] if isinstance(x, dict)]
+    for figure, name in zip(figures, drawn, strict=True):
+        assert np.asarray(figure.data[0].y) == pytest.approx(study.folds[name].to_numpy(), rel=1e-6)
+    assert len(figures) == len(study.figures())
+    assert len(figures) + len(lines) == 2  # of the folds and of the importance
+    assert "importance: the rank ic is known in no fold" in lines[-1]
+    assert drawn or "folds: rank_ic and hit_rate known in none of 3 folds: nothing to draw" in lines[0]
+    assert not any("\n" in line for line in lines)
+
+
 def test_bad_questions_are_named(given):
     study = wb.study(RIDGE, **given)
     with pytest.raises(ParameterError, match="measure='rankic'") as caught:

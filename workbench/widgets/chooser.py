@@ -17,7 +17,7 @@ from ..ledger import Ledger
 from ..panel import Panel
 from ..report import figures
 from ..sources import load
-from ..study import Study
+from ..study import Study, drawn_or_why, folds_or_why
 from .choice import Choice
 from .form import CSS, Skin, complaint
 from .job import Job, Progress, in_a_line
@@ -231,14 +231,12 @@ class Chooser(ipw.VBox):
         found, shown = job.outcome, []
         if found.study is not None and not self._figures["folds"].outputs:
             self._summary.value = f"<h4>Beside its baselines</h4>{table(_measures(found.study), index=True)}"
-            measure = "rank_ic" if found.folds["rank_ic"].notna().any() else "hit_rate"
-            if found.folds[measure].notna().any():
-                self._figures["folds"].outputs = (_figure(figures.folds(found.folds, measure)),)
+            self._figures["folds"].outputs = (_figure(folds_or_why(found.folds)),)
         if found.result is not None and not self._figures["account"].outputs:
             self._account.value = found.result._repr_html_()
             self._figures["account"].outputs = (_figure(figures.tear_sheet(found.result, points=POINTS).figure),)
         if found.importance is not None and not self._figures["importance"].outputs:
-            self._figures["importance"].outputs = (_figure(figures.importance(found.importance)),)
+            self._figures["importance"].outputs = (_figure(drawn_or_why(figures.importance, found.importance)),)
         if found.folds is not None:
             self._folds.value = _folds(job)
             shown = [self._folds]
@@ -374,8 +372,11 @@ def _trials(job: Job) -> str:
 
 
 def _figure(figure) -> dict:
-    """A figure as the output of a cell; JupyterLab draws it."""
-    data = {PLOTLY: json.loads(figure.to_json()), "text/plain": "a figure"}
+    """A figure as the output of a cell, which JupyterLab draws; or the line that says why there is none."""
+    if isinstance(figure, str):
+        data = {"text/html": _said(figure), "text/plain": figure}
+    else:
+        data = {PLOTLY: json.loads(figure.to_json()), "text/plain": "a figure"}
     return {"output_type": "display_data", "data": data, "metadata": {}}
 
 

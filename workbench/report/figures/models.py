@@ -30,13 +30,23 @@ def importance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
     Returns
     -------
     plotly.graph_objects.Figure
+
+    Raises
+    ------
+    DataError
+        No table of an importance, or one in which no drop is known.
     """
     from plotly.graph_objects import Bar, Figure
 
     if not isinstance(table, pd.DataFrame) or not {"drop", "error"} <= set(table.columns):
         raise DataError("importance: expected the table of an importance", hint="pass study.importance()")
-    shown = table.head(MOST).iloc[::-1]
     measure = str(table.columns.name or "measure").replace("_", " ")
+    if table["drop"].isna().all():
+        raise DataError(
+            f"importance: the {measure} is known in no fold, so nothing drops without a feature: nothing to draw",
+            hint="scores that are all the same have no rank_ic, and scores of 0 no hit_rate",
+        )
+    shown = table.head(MOST).iloc[::-1]
     figure = Figure(
         Bar(
             x=shown["drop"].to_numpy().astype(np.float32),
