@@ -156,9 +156,9 @@ def sweep(
     baselines : sequence of str, optional
         Default: "zero" and "last_value"; for a classifier "prior" too.
     memory : int or str, optional
-        Bytes, or as in "2 GB" (10**9 each) or "2 GiB" (2**30 each), that the samples and the fits beside each
-        other may take: so many of them run at once as fit, each counted as three copies of its training samples.
-        Default: no bound.
+        Bytes, or as in "2 GB" (10**9 each) or "2 GiB" (2**30 each), that the samples (in float32 once more, for
+        models that compute in it) and the fits beside each other may take: so many of them run at once as fit, each
+        counted as three copies of its training samples. Default: no bound.
 
     Returns
     -------
@@ -186,8 +186,8 @@ def sweep(
     check_signed("sweep", measure, layout.table.signed)
     beside = baseline_specs(baselines, [spec])
     proposer = _proposer(spec, space, sampler, settings, seed, measure)
-    total = (proposer.count + len(beside)) * len(layout.folds(spec))
-    workers = _within(memory, layout, spec, workers)
+    total = (proposer.count + len(beside)) * len(layout.splits.tested())
+    workers = _within(memory, layout, (spec, *beside), workers)
     away = "processes" in {how or models[s.name].how for s in (spec, *beside)}
     with compute.reporter(progress, total) as report, layout.tables(away):
         done = _Done(layout, ledger, How(how, workers, None, cancel), report)
@@ -266,13 +266,16 @@ def _values(spec: ModelSpec, name: str, values: object) -> list | tuple:
     return list(dict.fromkeys(param.check(value, spec.name) for value in values))
 
 
-def _within(memory: int | str | None, layout: Layout, spec: ModelSpec, workers: int | None) -> int | None:
+def _within(memory: int | str | None, layout: Layout, specs: Sequence[ModelSpec], workers: int | None) -> int | None:
     """How many fits may run at once for the samples and them to stay within `memory` bytes."""
     if memory is None:
         return workers
     budget = _bytes(memory)
-    table = layout.table.X.nbytes
-    largest = max(int(np.diff(layout.runs(spec, fold, "train")).sum()) for fold in layout.folds(spec))
+    # for models that compute in float32 the samples lie there once more
+    sizes = {np.dtype(models[spec.name].dtype).itemsize for spec in specs} | {layout.table.X.itemsize}
+    table = layout.table.X.size * sum(sizes)
+    shortest = ModelSpec("zero")  # no setting trains on more samples than a model that doesn't look back
+    largest = max(int(np.diff(layout.runs(shortest, fold, "train")).sum()) for fold in layout.folds(shortest))
     one = COPIES * largest * layout.table.X.itemsize * layout.table.X.shape[1]
     fit = int((budget - table) // one)
     if fit < 1:
@@ -421,7 +424,11 @@ class _Done:
         mine = {spec: cells for spec in new if (cells := self._cells_of(spec)) is not None}
         tasks = {key: task for cells in mine.values() for key, task in cells.items()}
         lacking = dict.fromkeys(self.ledger.missing(tasks))
-        for _ in range(sum(len(self.layout.folds(spec)) for spec in specs) - len(lacking)):
+        folds = len(self.layout.splits.tested())
+        failed = folds * sum(spec in self.failed for spec in specs)
+        for _ in range(failed):
+            self.report("failed")
+        for _ in range(folds * len(specs) - failed - len(lacking)):
             self.report("in the ledger")
         self.cells |= mine
         try:
@@ -433,9 +440,14 @@ class _Done:
     def _cells_of(self, spec: ModelSpec) -> dict[str, Task] | None:
         try:
             return cells_of(spec, self.layout)
-        except ParameterError as error:  # parameters that are each in their range, and not all together
+        except Cancelled:
+            raise
+        except WorkbenchError as error:  # parameters that contradict each other, or look back over all of a fold
             self.failed[spec] = error
-            return None
+        except Exception as error:  # of a factory that somebody registered
+            self.failed[spec] = TaskError(f"{title(spec)} can't be built: {type(error).__name__}: {error}")
+            self.failed[spec].__cause__ = error
+        return None
 
     def _compute(self, tasks: dict[str, Task]) -> None:
         run = self.run._replace(progress=lambda done, total, name: self.report(name))
