@@ -285,8 +285,15 @@ def test_bad_input_is_named(study):
         walk(features=features.like(empty, features.fields))
     late = features.values.copy()
     late[:, :40] = NAN
-    with pytest.raises(DataError, match="fold 1 of 4.*has no sample to train on where all features are there"):
+    with pytest.raises(
+        DataError, match="fold 1 of 4.*has no sample to train on where all features are there"
+    ) as caught:
         walk(features=features.like(late, features.fields))
+    assert "min_train" in caught.value.hint
+    with pytest.raises(DataError, match="fold 1 of 5.*has no sample to score where all features") as caught:
+        walk(features=features.like(late, features.fields), splits=PurgedKFold(5))
+    assert "longer tests" in caught.value.hint
+    assert "min_train" not in caught.value.hint
     gone = features.values.copy()
     gone[:, 60:100] = NAN
     with pytest.raises(DataError, match="fold 2 of 4.*has no sample to score"):
