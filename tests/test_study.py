@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -179,6 +181,21 @@ def test_nothing_is_asked_twice_and_no_answer_is_a_trial(given):
     other = again.importance(seed=1)
     assert len(given["ledger"]) == size + 3
     assert not other.equals(before)
+
+
+def test_a_study_is_pickled_and_asked_on(given):
+    ask = {**given, "cancel": CancelToken(), "progress": lambda *step: None}
+    study = wb.study(RIDGE, **ask)
+    asked = study.importance()
+    again = pickle.loads(pickle.dumps(study))
+    size = len(given["ledger"])
+    pd.testing.assert_frame_equal(again.importance(), asked, check_exact=True)
+    pd.testing.assert_frame_equal(again.importance("ic"), study.importance("ic"), check_exact=True)
+    assert len(given["ledger"]) == size  # of the same keys: nothing was computed again
+    assert repr(again) == repr(study)
+    assert again._repr_html_() == study._repr_html_()
+    again.dependence("f0", points=3)
+    assert len(given["ledger"]) == size + 3
 
 
 @pytest.mark.parametrize("how", ["serial", "processes"])

@@ -23,6 +23,8 @@ from .panel import Panel
 class Study:
     """One model, walked, compared and explained. Made by `study`.
 
+    It pickles with its panels, and with its ledger by URL; `progress` and `cancel` are of the session and stay there.
+
     Attributes
     ----------
     spec : ModelSpec
@@ -39,6 +41,9 @@ class Study:
         self.walk: Walk = walks[0]
         self.baselines: dict[str, Walk] = {walk.spec.name: walk for walk in walks[1:]}
         self._importance: dict[tuple, pd.DataFrame] = {}
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_run": self._run._replace(progress=None, cancel=None)}
 
     @property
     def table(self) -> pd.DataFrame:

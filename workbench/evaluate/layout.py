@@ -71,6 +71,9 @@ class Layout:
         self._folds: dict[int, list[Fold]] = {}
         self._runs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
+    def __reduce__(self):
+        return Layout, (self.features, self.label, self.splits, self.weights)  # the samples are laid out again
+
     # ------------------------------------------------------------------ checks
 
     def _check(self) -> None:

@@ -30,7 +30,7 @@ from ..panel import Panel
 from ..registry import Param
 from .cells import How, Task, compute_cells, title
 from .layout import Layout
-from .metrics import CLASS_MEASURES, MEASURES, check_signed
+from .metrics import CLASS_MEASURES, MEASURES, NOT_KNOWN, check_signed
 from .splits import Splits
 from .walk import as_ledger, baseline_specs, cells_of, checked_spec, read_walk
 
@@ -83,7 +83,8 @@ class Sweep:
         tried = self.table[~self.table["baseline"]]
         if tried[self.measure].isna().all():
             raise DataError(
-                f"no setting of the sweep has a {self.measure}", hint="it is not defined where scores are constant"
+                f"no setting of the sweep has a {self.measure}",
+                hint=NOT_KNOWN,
             )
         return self.specs[0]
 

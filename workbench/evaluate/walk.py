@@ -61,7 +61,7 @@ class Walk:
         How many distinct settings the ledger has seen tried on this label: the more, the better the best of
         them looks by chance. Counted once each: a spec (model, parameters, seed) on these features by these
         splits (folds, window, train, test, min_train, embargo). Not counted: the baselines (zero, mean,
-        last_value), a second run of the same, and what the ledger can't see: an edited factory, other labels
+        last_value, prior), a second run of the same, and what the ledger can't see: an edited factory, other labels
         or rows, settings of the backtest, and what was tried on another ledger.
     computed : int
         Folds that were computed by this call; the others stood in the ledger.

@@ -42,9 +42,11 @@ def importance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
         raise DataError("importance: expected the table of an importance", hint="pass study.importance()")
     measure = str(table.columns.name or "measure").replace("_", " ")
     if table["drop"].isna().all():
+        from ...evaluate.metrics import NOT_KNOWN
+
         raise DataError(
             f"importance: the {measure} is known in no fold, so nothing drops without a feature: nothing to draw",
-            hint="scores that are all the same have no rank_ic, and scores of 0 no hit_rate",
+            hint=NOT_KNOWN,
         )
     shown = table.head(MOST).iloc[::-1]
     figure = Figure(
@@ -153,7 +155,9 @@ def parallel(sweep: object, *, title: str | None = None) -> Figure:
     measure = sweep.measure
     table = table[table[measure].notna()].iloc[::-1]  # the best is drawn last, on top
     if table.empty:
-        raise DataError(f"parallel: no setting has a {measure}", hint="it is not defined where scores are constant")
+        from ...evaluate.metrics import NOT_KNOWN
+
+        raise DataError(f"parallel: no setting has a {measure}", hint=NOT_KNOWN)
     axes = [_axis(table[name], name) for name in sweep.varied]
     axes.append(_axis(table[measure].astype(float), measure.replace("_", " "), plain=True))
     heights = np.column_stack([axis["heights"] for axis in axes])
