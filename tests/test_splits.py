@@ -17,6 +17,7 @@ from sklearn.model_selection import KFold, TimeSeriesSplit
 
 from workbench.errors import DataError, ParameterError
 from workbench.evaluate import CombinatorialPurged, PurgedKFold, Splits, WalkForward
+from workbench.features import feature
 from workbench.labels import triple_barrier
 from workbench.panel import Panel
 
@@ -448,6 +449,9 @@ def test_a_bad_k_fold_or_combination_is_refused_when_it_is_made():
             list(split.split(labelled(np.ones(9), np.zeros(9)), lookback=810))
         assert "remember 810 rows, and so many are embargoed after each test" in caught.value.hint
         assert roomier in caught.value.hint
+        with pytest.raises(DataError) as caught:
+            list(split.split(labelled(np.ones(9), np.zeros(9)), lookback=feature("obv").memory))
+        assert "a feature remembers all rows before its own" in caught.value.hint
         with pytest.raises(DataError) as caught:
             list(replace(split, embargo=900).split(labelled(np.ones(9), np.zeros(9)), lookback=810))
         assert "embargo=900 rows" in caught.value.hint

@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import DataError, ParameterError, UnknownNameError
+from ..indicators.core import FOREVER
 from ..labels import label_planes
 from ..panel import Panel
 from ..registry import Param, check_params
@@ -189,9 +190,14 @@ class Splits:
             return f"take {self.roomier}; or drop rows without data"
         if after > lookback:
             return f"embargo={after} rows are left out after each test: take fewer, or {self.roomier}"
+        if lookback >= FOREVER:
+            return (
+                "a feature remembers all rows before its own, so that all after a test are embargoed: leave it out, or "
+                "take WalkForward, which trains on nothing after a test"
+            )
         return (
             f"features, label and model remember {lookback} rows, and so many are embargoed after each test: take such "
-            f"as remember less, more data, or {self.roomier}"
+            f"as remember less, more data, {self.roomier}, or WalkForward, which trains on nothing after a test"
         )
 
 
