@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import sys
 import threading
 
 import pytest
@@ -12,7 +13,6 @@ import workbench as wb
 from workbench.compute import CancelToken
 from workbench.errors import Cancelled
 from workbench.ledger import Ledger
-from workbench.report import figures
 from workbench.widgets import Choice, chooser, job
 from workbench.widgets.job import Job
 
@@ -143,7 +143,7 @@ def test_neither_a_stop_nor_the_end_waits_for_a_figure_that_is_drawn(made, monke
         drawing.set()
         assert release.wait(60)
 
-    monkeypatch.setattr(figures, "folds", slow)
+    monkeypatch.setattr(sys.modules["workbench.widgets.chooser"], "folds_or_why", slow)
     made.spec = made.spec | {"model": {"name": "ridge", "params": {}}}
     made.run()
     assert drawing.wait(60)

@@ -10,8 +10,11 @@ import pytest
 from scipy import stats
 from studies import by_scipy
 
+from workbench import labels
 from workbench.errors import DataError
 from workbench.evaluate import hit_rate, ic, r2_oos, rank_ic
+from workbench.evaluate.metrics import is_signed, measured
+from workbench.sources import load
 
 NAN = float("nan")
 
@@ -102,3 +105,33 @@ def test_ic_does_not_depend_on_units():
         assert ic(score * scale, label) == pytest.approx(ic(score, label), rel=1e-12)
     assert ic(-score, label) == pytest.approx(-ic(score, label))
     assert rank_ic(np.exp(score), label) == rank_ic(score, label)
+
+
+@pytest.mark.parametrize(
+    ("signed", "label"),
+    [
+        (True, lambda bars: labels.forward_return(bars)),
+        (True, lambda bars: labels.forward_sign(bars)),
+        (True, lambda bars: labels.triple_barrier(bars, horizon=5)),
+        (False, lambda bars: labels.triple_barrier(bars, horizon=5, down=0)),
+        (False, lambda bars: labels.triple_barrier(bars, horizon=5, up=0)),
+        (False, lambda bars: labels.forward_quantile(bars, horizon=2, quantiles=2)),
+        (False, lambda bars: labels.forward_quantile(bars, horizon=2, quantiles=5)),
+    ],
+)
+def test_classes_on_one_side_of_zero_have_no_sign(signed, label):
+    """A coin that is thrown above 0 hits half of the signs there are, and all of them where there are none."""
+    plane = label(load("synthetic", symbols=6, years=1.0, seed=1)).values[0]
+    assert is_signed(plane) is signed
+    score = np.where(np.isnan(plane), NAN, np.random.default_rng(3).uniform(0.1, 0.9, plane.shape))
+    found = measured(score, plane, is_signed(plane))
+    assert [math.isnan(found[name]) for name in ("hit_rate", "r2")] == [not signed] * 2
+    assert not math.isnan(found["rank_ic"])
+
+
+def test_returns_keep_their_sign_where_all_of_them_rise():
+    rising = np.array([[0.0, 0.02, NAN], [0.0, 0.01, 1.0]])
+    assert is_signed(rising)
+    assert is_signed(-rising)
+    assert measured([[-1.0, 1.0, 1.0]] * 2, rising, True)["hit_rate"] == 1.0
+    assert is_signed(np.full((2, 2), NAN))

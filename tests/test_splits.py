@@ -17,6 +17,7 @@ from sklearn.model_selection import KFold, TimeSeriesSplit
 
 from workbench.errors import DataError, ParameterError
 from workbench.evaluate import CombinatorialPurged, PurgedKFold, Splits, WalkForward
+from workbench.features import feature
 from workbench.labels import triple_barrier
 from workbench.panel import Panel
 
@@ -336,8 +337,9 @@ def test_a_fold_without_data_is_named():
     late[:20] = NAN
     with pytest.raises(DataError, match="fold 1 of 2 has no sample to train on.*2020-01-11"):
         list(WalkForward(folds=2).split(labelled(late, np.where(np.isnan(late), NAN, 1.0))))
-    with pytest.raises(DataError, match="fold 1 of 2 has no sample to train on.*10 purged, 0 embargoed"):
-        list(WalkForward(folds=2).split(labelled(np.ones((30, 1)), np.full((30, 1), 20.0))))
+    with pytest.raises(DataError, match="fold 1 of 2 has no sample to train on.*10 purged, 0 embargoed") as caught:
+        list(WalkForward(folds=2).split(labelled(np.ones((30, 1)), np.full((30, 1), 20.0)), lookback=810))
+    assert caught.value.hint.startswith("take fewer folds, a longer window or a larger min_train")
     early = late[::-1]
     with pytest.raises(DataError, match="fold 1 of 2 has no label to test on"):
         list(WalkForward(folds=2).split(labelled(early, np.where(np.isnan(early), NAN, 1.0))))
@@ -442,6 +444,21 @@ def test_a_bad_k_fold_or_combination_is_refused_when_it_is_made():
         list(CombinatorialPurged(10, 2).split(label))
     with pytest.raises(DataError, match="fold 1 of 2 has no sample to train on .*4 purged, 0 embargoed"):
         list(PurgedKFold(2).split(labelled(np.ones(9), np.full(9, 9.0))))
+    for split, roomier in ((PurgedKFold(2), "more folds"), (CombinatorialPurged(4, 2), "more groups or fewer tests")):
+        with pytest.raises(DataError, match="no sample to train on .*0 purged, . embargoed") as caught:
+            list(split.split(labelled(np.ones(9), np.zeros(9)), lookback=810))
+        assert "remember 810 rows, and so many are embargoed after each test" in caught.value.hint
+        assert roomier in caught.value.hint
+        with pytest.raises(DataError) as caught:
+            list(split.split(labelled(np.ones(9), np.zeros(9)), lookback=feature("obv").memory))
+        assert "a feature remembers all rows before its own" in caught.value.hint
+        with pytest.raises(DataError) as caught:
+            list(replace(split, embargo=900).split(labelled(np.ones(9), np.zeros(9)), lookback=810))
+        assert "embargo=900 rows" in caught.value.hint
+        with pytest.raises(DataError) as purged:
+            list(split.split(labelled(np.ones(9), np.full(9, 9.0))))
+        assert purged.value.hint == f"take {split.roomier}; or drop rows without data"
+        assert not any(word in e.value.hint for e in (caught, purged) for word in ("min_train", "window"))
     values = np.where(np.arange(9) < 6, 1.0, NAN)
     early = labelled(values, np.where(np.isnan(values), NAN, 0.0))
     with pytest.raises(DataError, match="fold 3 of 3 has no label to test on"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,7 @@ BASE = {"errors", "registry"}
 PANEL = BASE | {"panel"}
 KERNELS = PANEL | {"kernels"}
 INDICATORS = KERNELS | {"indicators"}
-CAUSALITY = INDICATORS | {"features", "labels"}
-MODELS = CAUSALITY | {"causality"}
+MODELS = INDICATORS | {"features", "labels"}
 EVALUATE = MODELS | {"models"}
 BACKTEST = EVALUATE | {"evaluate"}
 REPORT = BACKTEST | {"backtest"}
@@ -36,7 +36,6 @@ STREET = {
     "indicators": KERNELS,
     "features": INDICATORS | {"compute"},
     "labels": INDICATORS,
-    "causality": CAUSALITY,
     "models": MODELS,
     "evaluate": EVALUATE | {"store", "ledger", "compute"},
     "backtest": BACKTEST,
@@ -102,6 +101,19 @@ def test_a_module_imports_only_from_its_left(name, path):
     assert part in STREET, f"{name} has no place on the street: give it one in {Path(__file__).name}"
     found = parts_imported(path.read_text(), name, is_package=path.name == "__init__.py")
     assert found <= STREET[part], f"{name} may not import {sorted(found - STREET[part])}"
+
+
+def test_every_place_on_the_street_is_taken():
+    there = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or path.is_dir()}
+    assert set(STREET) <= there, f"no such part: {sorted(set(STREET) - there)}"
+
+
+def test_only_a_folder_republishes():
+    for name, path in modules():
+        listed = re.search(r"^__all__ = (\[.*?\])", path.read_text(), re.MULTILINE | re.DOTALL)
+        if path.name != "__init__.py" and listed:
+            taken = {n.rpartition(".")[2] for n in imports_of(path.read_text(), name, is_package=False)}
+            assert not taken & set(ast.literal_eval(listed[1])), name
 
 
 def test_the_street_has_no_way_back():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -181,6 +183,21 @@ def test_nothing_is_asked_twice_and_no_answer_is_a_trial(given):
     assert not other.equals(before)
 
 
+def test_a_study_is_pickled_and_asked_on(given):
+    ask = {**given, "cancel": CancelToken(), "progress": lambda *step: None}
+    study = wb.study(RIDGE, **ask)
+    asked = study.importance()
+    again = pickle.loads(pickle.dumps(study))
+    size = len(given["ledger"])
+    pd.testing.assert_frame_equal(again.importance(), asked, check_exact=True)
+    pd.testing.assert_frame_equal(again.importance("ic"), study.importance("ic"), check_exact=True)
+    assert len(given["ledger"]) == size  # of the same keys: nothing was computed again
+    assert repr(again) == repr(study)
+    assert again._repr_html_() == study._repr_html_()
+    again.dependence("f0", points=3)
+    assert len(given["ledger"]) == size + 3
+
+
 @pytest.mark.parametrize("how", ["serial", "processes"])
 def test_answers_are_the_same_however_they_are_computed(given, tmp_path, how):
     spec = ModelSpec("random_forest", {"n_estimators": 3})
@@ -206,6 +223,28 @@ def test_a_study_shows_folds_metrics_baselines_and_figures(given, monkeypatch):
     assert [type(x).__name__ for x in displayed] == ["dict", "Figure", "Figure"]
 
 
+@pytest.mark.parametrize(
+    ("spec", "drawn"),
+    [(ModelSpec("lasso", {"alpha": 1.0}), ["hit_rate"]), (ModelSpec("mean"), ["hit_rate"]), (ModelSpec("zero"), [])],
+)
+def test_a_study_shows_itself_whatever_is_not_known(given, monkeypatch, spec, drawn):
+    study = wb.study(spec, **given)
+    study.importance()
+    assert study.folds["rank_ic"].isna().all()
+    displayed = []
+    monkeypatch.setattr("IPython.display.display", lambda *what, **how: displayed.extend(what))
+    study._ipython_display_()
+    figures = [x for x in displayed if not isinstance(x, dict)]
+    lines = [x["text/plain"] for x in displayed[1:] if isinstance(x, dict)]
+    for figure, name in zip(figures, drawn, strict=True):
+        assert np.asarray(figure.data[0].y) == pytest.approx(study.folds[name].to_numpy(), rel=1e-6)
+    assert len(figures) == len(study.figures())
+    assert len(figures) + len(lines) == 2  # of the folds and of the importance
+    assert "importance: the rank ic is known in no fold" in lines[-1]
+    assert drawn or "folds: rank_ic and hit_rate known in none of 3 folds: nothing to draw" in lines[0]
+    assert not any("\n" in line for line in lines)
+
+
 def test_bad_questions_are_named(given):
     study = wb.study(RIDGE, **given)
     with pytest.raises(ParameterError, match="measure='rankic'") as caught:
@@ -215,6 +254,9 @@ def test_bad_questions_are_named(given):
         study.dependence("f9")
     with pytest.raises(ParameterError, match="repeats=0"):
         study.importance(repeats=0)
+    halves = given["label"].like((given["label"].values > 0).astype(float), given["label"].fields)
+    with pytest.raises(ParameterError, match="importance: measure='hit_rate' of labels"):
+        wb.study(ModelSpec("ridge"), **given | {"label": halves}).importance("hit_rate")
     stop = CancelToken()
     cancelled = wb.study(RIDGE, **given, cancel=stop)
     stop.cancel()

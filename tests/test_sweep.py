@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -22,8 +23,9 @@ from studies import signs
 
 from workbench.compute import CancelToken
 from workbench.errors import Cancelled, DataError, ParameterError, TaskError
-from workbench.evaluate import WalkForward, sweep, walk_forward
-from workbench.evaluate.sweep import BATCH, SAMPLERS, _bytes
+from workbench.evaluate import PurgedKFold, WalkForward, sweep, walk_forward
+from workbench.evaluate.layout import Layout
+from workbench.evaluate.sweep import BATCH, SAMPLERS, _bytes, _within
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, SizesParam, model
 from workbench.registry import Param
@@ -138,7 +140,7 @@ def test_a_setting_without_the_measure_stands_last_and_none_with_it_is_an_error(
     assert math.isnan(found.table["rank_ic"][2])
     none = sweep(echo, {"kind": ["flat"]}, **study)
     assert "rank_ic nan" in repr(none)
-    with pytest.raises(DataError, match="no setting of the sweep has a rank_ic"):
+    with pytest.raises(DataError, match="no setting of the sweep has a rank_ic\n.*all the same.*scores of 0"):
         _ = none.best
     assert len(none.specs) == 1
     # a sampler learns nothing from them, and goes on
@@ -160,6 +162,17 @@ def test_a_loss_is_minimised(study, registry):
         sweep(RIDGE, ALPHAS, **study, measure="log_loss")
     with pytest.raises(ParameterError, match="measure='rankic' is not a choice.*\n.*did you mean 'rank_ic'"):
         sweep(RIDGE, ALPHAS, **study, measure="rankic")
+
+
+@pytest.mark.parametrize("measure", ["hit_rate", "r2"])
+def test_classes_without_a_sign_are_not_ranked_by_it(study, measure):
+    label = study["label"]
+    halves = np.where(np.isnan(label.values[0]), np.nan, label.values[0] > 0)
+    ask = study | {"label": label.like(np.stack([halves, label.values[1]]), ["forward_quantile", "span"])}
+    with pytest.raises(ParameterError, match=f"sweep: measure='{measure}' of labels .*\n.*rank_ic.*accuracy"):
+        sweep(ModelSpec("logistic"), {"C": [0.1, 1.0]}, **ask, measure=measure)
+    assert len(study["ledger"]) == 0
+    assert sweep(ModelSpec("logistic"), {"C": [0.1, 1.0]}, **ask, measure="accuracy").best
 
 
 def test_a_baseline_may_be_swept_and_stands_beside_itself(study):
@@ -291,6 +304,56 @@ def test_parameters_that_contradict_each_other_are_told_in_their_row(study):
     assert "error" not in found.table
     drawn = sweep(ModelSpec("arima"), {"P": [0, 1], "p": [1]}, **study, how="serial", baselines=())
     assert drawn.table["error"].notna().tolist() == [False, True]
+
+
+def test_a_window_that_empties_a_fold_is_told_in_its_row(study, registry):
+    @model("backward", params=(Param("window", 150, low=1, high=999, doc="any"),), lookback=lambda window: window - 1)
+    def backward(params, seed):
+        """The first feature. Source: nobody, 2020."""
+        return Echo()
+
+    spec, seen = ModelSpec("backward"), []  # whose own window is too long
+    ask = study | {"splits": PurgedKFold(3), "progress": lambda *step: seen.append(step)}
+    found = sweep(spec, {"window": [150, 2]}, **ask, memory="1 GB")
+    assert [s.params["window"] for s in found.specs] == [2, 150]
+    assert found.best == spec.replace(window=2)
+    assert re.match("fold . of 3.* has no .*sample to train on", found.table["error"][1])
+    assert found.table["error"].isna().tolist() == [True, False, True, True]
+    assert [done for done, _, _ in seen] == list(range(1, 13))
+    assert [name for _, _, name in seen].count("failed") == 3
+    assert {total for _, total, _ in seen} == {12}
+    with pytest.raises(DataError, match="no .*sample to train on"):
+        sweep(spec, {"window": [150]}, **ask)
+
+
+def test_a_factory_that_fails_is_told_in_its_row(study, registry):
+    @model("fragile", params=(Param("a", 1, low=1, high=9, doc="any"),))
+    def fragile(params, seed):
+        """The first feature. Source: nobody, 2020."""
+        if params["a"] == 3:
+            raise ValueError("three is too many")
+        return Echo()
+
+    found = sweep(ModelSpec("fragile", {"a": 3}), {"a": [3, 2]}, **study)
+    assert [s.params["a"] for s in found.specs] == [2, 3]
+    assert found.table["error"][1] == "fragile(a=3) can't be built: ValueError: three is too many"
+    with pytest.raises(TaskError, match=r"fragile\(a=3\) can't be built") as caught:
+        sweep(ModelSpec("fragile"), {"a": [3]}, **study)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_memory_budget_counts_the_table_in_the_precision_of_the_model_too(study):
+    layout = Layout(study["features"], study["label"], study["splits"])
+    X = layout.table.X
+    assert layout.table_of(FOREST).X.nbytes == X.nbytes / 2
+    largest = max(int(fold.train[layout.row, layout.column].sum()) for fold in layout.folds(FOREST))
+    one = 3 * largest * X.shape[1] * 8
+    assert _within(X.nbytes + one, layout, (RIDGE,), 4) == 1
+    assert _within(1.5 * X.nbytes + one, layout, (FOREST, ModelSpec("zero")), 4) == 1
+    assert _within(1.5 * X.nbytes + 2 * one, layout, (FOREST, RIDGE), 4) == 2
+    for spec in (FOREST, ModelSpec("random_forest_classifier")):
+        with pytest.raises(ParameterError, match="less than the samples"):
+            _within(X.nbytes + one, layout, (spec,), 4)
 
 
 def test_a_memory_budget_bounds_how_many_run_at_once(study, registry):

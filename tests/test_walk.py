@@ -25,7 +25,7 @@ from workbench.errors import (
     ParameterError,
     TaskError,
 )
-from workbench.evaluate import PurgedKFold, Splits, WalkForward, compare, hit_rate, r2_oos, walk_forward
+from workbench.evaluate import PurgedKFold, Splits, Walk, WalkForward, compare, hit_rate, r2_oos, walk_forward
 from workbench.evaluate import version as version_module
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, model, models
@@ -285,8 +285,13 @@ def test_bad_input_is_named(study):
         walk(features=features.like(empty, features.fields))
     late = features.values.copy()
     late[:, :40] = NAN
-    with pytest.raises(DataError, match="fold 1 of 4.*has no sample to train on where all features are there"):
+    with pytest.raises(DataError, match="fold 1 of 4.*no sample to train on where all features are there") as caught:
         walk(features=features.like(late, features.fields))
+    assert "min_train" in caught.value.hint
+    with pytest.raises(DataError, match="fold 1 of 5.*has no sample to score where all features") as caught:
+        walk(features=features.like(late, features.fields), splits=PurgedKFold(5))
+    assert "longer tests" in caught.value.hint
+    assert "min_train" not in caught.value.hint
     gone = features.values.copy()
     gone[:, 60:100] = NAN
     with pytest.raises(DataError, match="fold 2 of 4.*has no sample to score"):
@@ -408,3 +413,22 @@ def test_classes_without_a_sign_have_no_hits_and_no_distance_to_zero(study):
     walk = walk_forward(ModelSpec("logistic"), **study | {"label": fifths})
     assert walk.overall[["hit_rate", "r2"]].isna().all()
     assert 0 <= walk.overall["accuracy"] <= 1
+
+
+def test_the_sign_of_labels_is_that_of_the_study_and_not_of_one_test(study):
+    label = study["label"]
+    known = ~np.isnan(label.values[0])
+    upper = np.where(known, (label.values[0] > 0).astype(float), np.nan)
+    both = upper.copy()
+    both[30:40] = np.where(known[30:40], -1.0, np.nan)  # before all but the first test
+    for plane, names in ((upper, [True] * 4), (both, [False] * 4)):
+        classes = label.like(np.stack([plane, label.values[1]]), ["triple_barrier", "span"])
+        walk = walk_forward(ModelSpec("ridge"), **study | {"label": classes})
+        assert walk.folds["hit_rate"].isna().tolist() == names
+        assert walk.folds["r2"].isna().tolist() == names
+
+
+def test_what_is_no_trial_is_named():
+    said = Walk.__doc__[Walk.__doc__.index("Not counted: the baselines (") :]
+    named = said[said.index("(") + 1 : said.index(")")].replace(",", " ").split()
+    assert set(named) == {name for name in models if models[name].baseline}

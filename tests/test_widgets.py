@@ -288,6 +288,15 @@ def test_a_run_shows_folds_figures_and_what_was_tried_and_the_kernel_stays_free(
     assert len(trials(ledger)) == 2 + 2  # and the baselines
 
 
+def test_a_run_says_in_a_line_what_it_cannot_draw(made):
+    made.spec = {**made.spec, "model": {"name": "zero"}, "splits": {"kind": "WalkForward", "folds": 3}}
+    made.run()
+    assert made.wait(60)
+    assert "Folds: 3 of 3 done" in text_of(made)
+    (line,) = made._figures["folds"].outputs
+    assert "known in none of 3 folds" in line["data"]["text/html"]
+
+
 def test_an_error_is_one_line_with_its_hint_and_another_run_is_free(made):
     made.spec = {
         **made.spec,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from .compute import CancelToken, apart, until
+from .errors import DataError
 from .evaluate import explain
 from .evaluate.cells import How, title
 from .evaluate.layout import Layout
@@ -21,6 +22,8 @@ from .panel import Panel
 
 class Study:
     """One model, walked, compared and explained. Made by `study`.
+
+    It pickles with its panels, and with its ledger by URL; `progress` and `cancel` are of the session and stay there.
 
     Attributes
     ----------
@@ -38,6 +41,9 @@ class Study:
         self.walk: Walk = walks[0]
         self.baselines: dict[str, Walk] = {walk.spec.name: walk for walk in walks[1:]}
         self._importance: dict[tuple, pd.DataFrame] = {}
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_run": self._run._replace(progress=None, cancel=None)}
 
     @property
     def table(self) -> pd.DataFrame:
@@ -60,7 +66,8 @@ class Study:
         Parameters
         ----------
         measure : {"ic", "rank_ic", "hit_rate", "r2"}, default "rank_ic"
-            What is measured: the drop of it, on scores of a test fold.
+            What is measured: the drop of it, on scores of a test fold. Labels that are classes on one side of 0
+            have no hit_rate and no r2.
         repeats : int, default 5
             Shuffles of each feature in each fold.
         seed : int, default 0
@@ -121,11 +128,17 @@ class Study:
         return explain.coefficients(self.spec, self._layout, self._ledger, self._run)
 
     def figures(self) -> list:
-        """The figures that a notebook shows: the folds, and the importances that were asked for."""
-        from .report.figures import folds, importance
+        """The figures that a notebook shows: the folds, and the importances that were asked for.
 
-        shown = [folds(self.folds, "rank_ic")]
-        return shown + [importance(table) for table in self._importance.values()]
+        What can't be drawn, as its measure is known in no fold, is left out; the notebook says why.
+        """
+        return [figure for figure in self._shown() if not isinstance(figure, str)]
+
+    def _shown(self) -> list:
+        """The figures, and in place of one that can't be drawn a line that says why."""
+        from .report.figures import importance
+
+        return [folds_or_why(self.folds), *(drawn_or_why(importance, table) for table in self._importance.values())]
 
     def __repr__(self) -> str:
         beside = ", ".join(self.baselines) or "no baseline"
@@ -140,8 +153,26 @@ class Study:
         from IPython.display import display
 
         display({"text/html": self._repr_html_(), "text/plain": repr(self)}, raw=True)
-        for figure in self.figures():
-            display(figure)
+        for shown in self._shown():
+            if isinstance(shown, str):
+                display({"text/html": f"<div>{html.escape(shown)}</div>", "text/plain": shown}, raw=True)
+            else:
+                display(shown)
+
+
+def drawn_or_why(draw: Callable, *args):
+    """The figure that ``draw(*args)`` gives, or in a line why it can't be drawn."""
+    try:
+        return draw(*args)
+    except DataError as error:
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
+def folds_or_why(table: pd.DataFrame):
+    """The figure of the folds by rank_ic, or by hit_rate where no fold has one; or in a line why there is none."""
+    from .report.figures import folds
+
+    return drawn_or_why(folds, table, ("rank_ic", "hit_rate"))
 
 
 def study(

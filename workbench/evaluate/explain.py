@@ -23,7 +23,7 @@ from ..registry import Param
 from .cells import How, named
 from .fit import fitted, scored, takes
 from .layout import Layout
-from .metrics import MEASURES
+from .metrics import MEASURES, check_signed
 from .table import Table, taken
 from .version import digest
 from .walk import cells_of
@@ -42,6 +42,7 @@ def importance(
     if measure not in MEASURES:
         hint = UnknownNameError.of("measure", measure, MEASURES).hint
         raise ParameterError(f"importance: measure={measure!r} is not a choice", hint=hint)
+    check_signed("importance", measure, layout.table.signed)
     args = _REPEATS.check(repeats, "importance"), _SEED.check(seed, "importance")
     cells = _probed("importance", _shuffled, args, spec, layout, ledger, run)
     at = list(MEASURES).index(measure)

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ..errors import DataError
-from .table import Table, runs, taken
+from .table import Table, taken
 
 MOST_CLASSES = 100
 
@@ -144,6 +144,3 @@ def moments(table: Table, sets: list[np.ndarray]) -> list:
     return [
         Moments.of(taken(table.X, at), taken(table.y, at), None if weight is None else taken(weight, at)) for at in sets
     ]
-
-
-__all__ = ["fit_fold", "fitted", "is_classifier", "moments", "runs", "scored", "shared", "takes", "tested"]

@@ -71,6 +71,9 @@ class Layout:
         self._folds: dict[int, list[Fold]] = {}
         self._runs: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
+    def __reduce__(self):
+        return Layout, (self.features, self.label, self.splits, self.weights)  # the samples are laid out again
+
     # ------------------------------------------------------------------ checks
 
     def _check(self) -> None:
@@ -136,11 +139,12 @@ class Layout:
                     for name, plane in zip(self.features.fields, self.features.values, strict=True)
                     if np.isnan(plane[rows]).all()
                 ]
+                roomier = self.splits.roomier if what == "sample to train on" else "longer tests"
                 missing = f" (always missing there: {', '.join(gone)})" if gone else ""
                 raise DataError(
                     f"{self._fold_name(fold, of)} has no {what} where all features are there{missing}",
-                    hint="features that look back far leave none at the start: take fewer folds, a larger "
-                    "min_train, or features that look back less",
+                    hint="features that look back far leave none at the start: take features that look back less, "
+                    f"or {roomier}",
                 )
         if self.weights is not None and not taken(self.table.weight, train).any():
             raise DataError(

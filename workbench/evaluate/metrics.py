@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, ParameterError
 from ..indicators import rank
 from ..kernels import kernels
 
@@ -74,7 +74,8 @@ def hit_rate(score, label) -> float:
     Parameters
     ----------
     score, label : array_like of shape (T, N), or (T,) for one symbol
-        On the same rows and symbols; NaN is missing.
+        On the same rows and symbols; NaN is missing. Labels with a sign: of classes counted from 0 all that are
+        left are above it, and whoever forecasts a number above 0 is always right.
 
     Returns
     -------
@@ -168,22 +169,48 @@ def log_loss(chance, classes, label) -> float:
     return float(-np.log(np.maximum(given, np.finfo(float).eps)).mean()) if known.any() else float("nan")
 
 
-def measured(score, label) -> dict[str, float]:
+def measured(score, label, signed: bool) -> dict[str, float]:
     """`ic`, `rank_ic`, `hit_rate` and `r2_oos` (as "r2") of scores and labels, by name.
 
     Parameters
     ----------
     score, label : array_like of shape (T, N), or (T,) for one symbol
+    signed : bool
+        Whether the sign of a label says something: `is_signed` of all labels of the study, not of one test alone.
 
     Returns
     -------
     dict
-        ``hit_rate`` and ``r2`` are NaN for classes counted from 0 to 2 or more: these have no sign, and 0 is the
-        lowest of them and no forecast.
+        ``hit_rate`` and ``r2`` are NaN where labels have no sign.
     """
     score, label = _pair(score, label)
     values = {name: measure(score, label) for name, measure in MEASURES.items()}
-    return values | (dict.fromkeys(("hit_rate", "r2"), float("nan")) if _is_unsigned(label) else {})
+    return values | ({} if signed else dict.fromkeys(SIGNED, float("nan")))
+
+
+def is_signed(label: np.ndarray) -> bool:
+    """Whether labels lie about 0: False for whole numbers none of which is below 0, or none above.
+
+    Such are classes (quantiles counted from 0, the touches of a single barrier, yes and no): their 0 is the lowest or
+    the highest of them and no forecast, so that a constant gets every sign right and beats 0 by far. Returns are
+    no whole numbers, and keep their sign where all of them rise. Asked of all labels of a study: in one test alone
+    the touches of two barriers may all be upper ones.
+    """
+    known = label[~np.isnan(label)]
+    if not len(known) or known.min() < 0 < known.max():
+        return True
+    return bool((known != np.round(known)).any())
+
+
+def check_signed(owner: str, measure: str, signed: bool) -> None:
+    """ParameterError for a measure that labels without a sign don't have."""
+    if measure in SIGNED and not signed:
+        raise ParameterError(
+            f"{owner}: measure={measure!r} of labels that are whole numbers, all on one side of 0: such classes have "
+            "no sign to hit, and no distance to 0",
+            hint=f"{', '.join(name for name in MEASURES if name not in SIGNED)}; of a classifier also "
+            f"{' and '.join(CLASS_MEASURES)}, in a sweep",
+        )
 
 
 def _pair(score, label) -> tuple[np.ndarray, np.ndarray]:
@@ -212,12 +239,6 @@ def _rank_ic(score: np.ndarray, label: np.ndarray) -> float:
     return _mean_correlation(rank(score), rank(label))
 
 
-def _is_unsigned(label: np.ndarray) -> bool:
-    """Whether labels are classes counted from 0, more than two."""
-    known = label[~np.isnan(label)]
-    return bool(len(known) and known.min() >= 0 and known.max() >= 2 and (known == np.round(known)).all())
-
-
 def _hit_rate(score: np.ndarray, label: np.ndarray) -> float:
     sided = ~np.isnan(score) & (score != 0) & (label != 0)
     return float(np.mean(np.sign(score[sided]) == np.sign(label[sided]))) if sided.any() else float("nan")
@@ -230,6 +251,8 @@ def _r2_oos(score: np.ndarray, label: np.ndarray, benchmark: float = 0.0) -> flo
 
 # of planes that `_pair` has made alike
 MEASURES = {"ic": _ic, "rank_ic": _rank_ic, "hit_rate": _hit_rate, "r2": _r2_oos}
+SIGNED = ("hit_rate", "r2")  # those that take 0 for the middle of the labels
+NOT_KNOWN = "scores that are all the same have no rank_ic, and scores of 0 no hit_rate"
 CLASS_MEASURES = {"accuracy": accuracy, "log_loss": log_loss}
 
 

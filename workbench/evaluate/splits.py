@@ -21,6 +21,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import DataError, ParameterError, UnknownNameError
+from ..indicators.core import FOREVER
 from ..labels import label_planes
 from ..panel import Panel
 from ..registry import Param, check_params
@@ -71,9 +72,12 @@ class Splits:
     ----------
     schema : tuple of Param
         What it takes, with ranges.
+    roomier : str
+        What of it leaves more samples to train on, for the hint of an error: "more folds".
     """
 
     schema: ClassVar[tuple[Param, ...]]
+    roomier: ClassVar[str] = "more rows"
     embargo: int
 
     def __post_init__(self):
@@ -176,8 +180,25 @@ class Splits:
             window = known.copy()
             window[:begin] = window[stop:] = False
             fold = _folded(number, window, end, latest, [groups[g] for g in tested], *self._gaps(lookback))
-            _check(fold, len(folds), known, label)
+            _check(fold, len(folds), known, label, self._remedy(fold, lookback))
             yield fold
+
+    def _remedy(self, fold: Fold, lookback: int) -> str:
+        """What to do where nothing is left to train on."""
+        after = self._gaps(lookback)[1]
+        if not (after and fold.embargoed.any()):
+            return f"take {self.roomier}; or drop rows without data"
+        if after > lookback:
+            return f"embargo={after} rows are left out after each test: take fewer, or {self.roomier}"
+        if lookback >= FOREVER:
+            return (
+                "a feature remembers all rows before its own, so that all after a test are embargoed: leave it out, or "
+                "take WalkForward, which trains on nothing after a test"
+            )
+        return (
+            f"features, label and model remember {lookback} rows, and so many are embargoed after each test: take such "
+            f"as remember less, more data, {self.roomier}, or WalkForward, which trains on nothing after a test"
+        )
 
 
 def _folded(
@@ -227,7 +248,7 @@ def _folded(
     return Fold(number, window, purged, embargoed, test)
 
 
-def _check(fold: Fold, folds: int, known: np.ndarray, label: Panel) -> None:
+def _check(fold: Fold, folds: int, known: np.ndarray, label: Panel, remedy: str) -> None:
     """DataError unless the fold has samples to train on and labels to test on."""
     what = f"fold {fold.number} of {folds}"
     if not fold.train.any():
@@ -235,7 +256,7 @@ def _check(fold: Fold, folds: int, known: np.ndarray, label: Panel) -> None:
         dropped = f"{int(fold.purged.sum())} purged, {int(fold.embargoed.sum())} embargoed"
         raise DataError(
             f"{what} has no sample to train on beside its test, which begins at {first} ({dropped})",
-            hint="take fewer folds, a longer window or a larger min_train; or drop rows without data",
+            hint=remedy,
         )
     if not known[fold.test].any():
         first, last = label.time[fold.test[[0, -1]]]
@@ -293,6 +314,7 @@ class WalkForward(Splits):
     min_train: int | None = None
     embargo: int = 0
 
+    roomier = "fewer folds, a longer window or a larger min_train"
     schema = (
         Param("folds", 5, low=1, doc="Tests, count."),
         Param("window", "expanding", choices=("expanding", "rolling"), doc="Of the rows trained on."),
@@ -386,6 +408,7 @@ class PurgedKFold(Splits):
     folds: int = 5
     embargo: int = 0
 
+    roomier = "more folds, whose tests are shorter"
     schema = (
         Param("folds", 5, low=2, doc="Stretches, each tested once, count."),
         Param("embargo", 0, low=0, doc="Rows to keep clear beyond what is derived."),
@@ -440,6 +463,7 @@ class CombinatorialPurged(Splits):
     tests: int = 2
     embargo: int = 0
 
+    roomier = "more groups or fewer tests"
     schema = (
         Param("groups", 6, low=2, doc="Stretches, count."),
         Param("tests", 2, low=1, doc="Stretches that each fold tests, count."),

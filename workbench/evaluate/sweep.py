@@ -30,7 +30,7 @@ from ..panel import Panel
 from ..registry import Param
 from .cells import How, Task, compute_cells, title
 from .layout import Layout
-from .metrics import CLASS_MEASURES, MEASURES
+from .metrics import CLASS_MEASURES, MEASURES, NOT_KNOWN, check_signed
 from .splits import Splits
 from .walk import as_ledger, baseline_specs, cells_of, checked_spec, read_walk
 
@@ -83,7 +83,8 @@ class Sweep:
         tried = self.table[~self.table["baseline"]]
         if tried[self.measure].isna().all():
             raise DataError(
-                f"no setting of the sweep has a {self.measure}", hint="it is not defined where scores are constant"
+                f"no setting of the sweep has a {self.measure}",
+                hint=NOT_KNOWN,
             )
         return self.specs[0]
 
@@ -149,15 +150,16 @@ def sweep(
         How many a sampler proposes; needed with one.
     measure : str, default "rank_ic"
         What is maximised (``log_loss`` is minimised), over all tests together: ic, rank_ic, hit_rate, r2; for a
-        classifier also accuracy and log_loss.
+        classifier also accuracy and log_loss. Classes that all lie on one side of 0, such as quantiles, have no
+        hit_rate and no r2.
     seed : int, default 0
         Of the sampler.
     baselines : sequence of str, optional
         Default: "zero" and "last_value"; for a classifier "prior" too.
     memory : int or str, optional
-        Bytes, or as in "2 GB" (10**9 each) or "2 GiB" (2**30 each), that the samples and the fits beside each
-        other may take: so many of them run at once as fit, each counted as three copies of its training samples.
-        Default: no bound.
+        Bytes, or as in "2 GB" (10**9 each) or "2 GiB" (2**30 each), that the samples (in float32 once more, for
+        models that compute in it) and the fits beside each other may take: so many of them run at once as fit, each
+        counted as three copies of its training samples. Default: no bound.
 
     Returns
     -------
@@ -167,7 +169,7 @@ def sweep(
     ------
     ParameterError
         A parameter that the model does not have, a value outside its range, an empty space, a sampler that can't
-        draw from the space, or a memory budget that not even one fit keeps.
+        draw from the space, a measure that the label doesn't have, or a memory budget that not even one fit keeps.
     TaskError, DataError
         As in `walk_forward`; a failure of some settings is told in the table.
     Cancelled
@@ -182,10 +184,11 @@ def sweep(
     space = {name: _values(spec, name, values) for name, values in _checked_space(spec, space).items()}
     with compute.until(cancel):
         layout, ledger = compute.apart(Layout, features, label, splits, weights), as_ledger(ledger)
+    check_signed("sweep", measure, layout.table.signed)
     beside = baseline_specs(baselines, [spec])
     proposer = _proposer(spec, space, sampler, settings, seed, measure)
-    total = (proposer.count + len(beside)) * len(layout.folds(spec))
-    workers = _within(memory, layout, spec, workers)
+    total = (proposer.count + len(beside)) * len(layout.splits.tested())
+    workers = _within(memory, layout, (spec, *beside), workers)
     away = "processes" in {how or models[s.name].how for s in (spec, *beside)}
     with compute.reporter(progress, total) as report, layout.tables(away):
         done = _Done(layout, ledger, How(how, workers, None, cancel), report)
@@ -264,13 +267,16 @@ def _values(spec: ModelSpec, name: str, values: object) -> list | tuple:
     return list(dict.fromkeys(param.check(value, spec.name) for value in values))
 
 
-def _within(memory: int | str | None, layout: Layout, spec: ModelSpec, workers: int | None) -> int | None:
+def _within(memory: int | str | None, layout: Layout, specs: Sequence[ModelSpec], workers: int | None) -> int | None:
     """How many fits may run at once for the samples and them to stay within `memory` bytes."""
     if memory is None:
         return workers
     budget = _bytes(memory)
-    table = layout.table.X.nbytes
-    largest = max(int(np.diff(layout.runs(spec, fold, "train")).sum()) for fold in layout.folds(spec))
+    # for models that compute in float32 the samples lie there once more
+    sizes = {np.dtype(models[spec.name].dtype).itemsize for spec in specs} | {layout.table.X.itemsize}
+    table = layout.table.X.size * sum(sizes)
+    shortest = ModelSpec("zero")  # no setting trains on more samples than a model that doesn't look back
+    largest = max(int(np.diff(layout.runs(shortest, fold, "train")).sum()) for fold in layout.folds(shortest))
     one = COPIES * largest * layout.table.X.itemsize * layout.table.X.shape[1]
     fit = int((budget - table) // one)
     if fit < 1:
@@ -419,7 +425,11 @@ class _Done:
         mine = {spec: cells for spec in new if (cells := self._cells_of(spec)) is not None}
         tasks = {key: task for cells in mine.values() for key, task in cells.items()}
         lacking = dict.fromkeys(self.ledger.missing(tasks))
-        for _ in range(sum(len(self.layout.folds(spec)) for spec in specs) - len(lacking)):
+        folds = len(self.layout.splits.tested())
+        failed = folds * sum(spec in self.failed for spec in specs)
+        for _ in range(failed):
+            self.report("failed")
+        for _ in range(folds * len(specs) - failed - len(lacking)):
             self.report("in the ledger")
         self.cells |= mine
         try:
@@ -431,9 +441,14 @@ class _Done:
     def _cells_of(self, spec: ModelSpec) -> dict[str, Task] | None:
         try:
             return cells_of(spec, self.layout)
-        except ParameterError as error:  # parameters that are each in their range, and not all together
+        except Cancelled:
+            raise
+        except WorkbenchError as error:  # parameters that contradict each other, or look back over all of a fold
             self.failed[spec] = error
-            return None
+        except Exception as error:  # of a factory that somebody registered
+            self.failed[spec] = TaskError(f"{title(spec)} can't be built: {type(error).__name__}: {error}")
+            self.failed[spec].__cause__ = error
+        return None
 
     def _compute(self, tasks: dict[str, Task]) -> None:
         run = self.run._replace(progress=lambda done, total, name: self.report(name))

@@ -18,7 +18,7 @@ from ..errors import DataError
 from ..models import Context
 from ..panel.core import aligned
 from ..store import Ref, lent
-from .metrics import measured
+from .metrics import is_signed, measured
 
 PIECE = 1 << 14  # samples whose places are looked up at a time: numbers of places for all would take as much as labels
 
@@ -111,7 +111,12 @@ class Table:
         first, last = int(row[0]), int(row[-1]) + 1
         scores = np.full((last - first, self.label.shape[1]), np.nan)
         scores[row - first, column] = score
-        return measured(scores, self.label[first:last])
+        return measured(scores, self.label[first:last], self.signed)
+
+    @cached_property
+    def signed(self) -> bool:
+        """Whether the labels have a sign, by all of them: a test alone may have but one of the classes."""
+        return is_signed(self.label)
 
     def single(self) -> Table:
         """The table with features in float32."""

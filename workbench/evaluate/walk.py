@@ -61,7 +61,7 @@ class Walk:
         How many distinct settings the ledger has seen tried on this label: the more, the better the best of
         them looks by chance. Counted once each: a spec (model, parameters, seed) on these features by these
         splits (folds, window, train, test, min_train, embargo). Not counted: the baselines (zero, mean,
-        last_value), a second run of the same, and what the ledger can't see: an edited factory, other labels
+        last_value, prior), a second run of the same, and what the ledger can't see: an edited factory, other labels
         or rows, settings of the backtest, and what was tried on another ledger.
     computed : int
         Folds that were computed by this call; the others stood in the ledger.
@@ -284,16 +284,17 @@ def _read(spec: ModelSpec, layout: Layout, cells: list[Cell], trials: int, compu
             }
         )
     folds = pd.DataFrame(rows).set_index("fold")
-    by_path = pd.DataFrame([measured(plane, layout.known) for plane in planes], pd.RangeIndex(1, len(paths) + 1))
+    signed = layout.table.signed
+    by_path = pd.DataFrame([measured(plane, layout.known, signed) for plane in planes])
+    by_path.index = pd.RangeIndex(1, len(paths) + 1, name="path")
     overall = by_path.mean().to_dict()
     # each score counts once, so the mean over folds is weighted by the labels that they scored
     scored = folds["scored"].to_numpy()
     overall |= {name: float(folds[name] @ scored / scored.sum()) for name in measures if name in CLASS_MEASURES}
     overall["samples"] = int(scored.sum())
     overall = pd.Series(overall, name=title(spec), dtype=float)
-    name, by_path = layout.label.fields[0], by_path.rename_axis("path")
     weighted = None if layout.weights is None else takes(spec.build(), "sample_weight")
-    return Walk(spec, name, scores, folds, by_path, overall, trials, computed, weighted)
+    return Walk(spec, layout.label.fields[0], scores, folds, by_path, overall, trials, computed, weighted)
 
 
 def _path(layout: Layout, cells: list[Cell], path: tuple[int, ...]) -> np.ndarray:

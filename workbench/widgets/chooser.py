@@ -17,7 +17,7 @@ from ..ledger import Ledger
 from ..panel import Panel
 from ..report import figures
 from ..sources import load
-from ..study import Study
+from ..study import Study, drawn_or_why, folds_or_why
 from .choice import Choice
 from .form import CSS, Skin, complaint
 from .job import Job, Progress, in_a_line
@@ -235,17 +235,15 @@ class Chooser(ipw.VBox):
         """Figures of what is new: neither the lock nor a run that is stopped waits for them."""
         found = job.outcome
         parts = {
-            "folds": (found.study, lambda: _folds_figure(found.folds)),
+            "folds": (found.study, lambda: folds_or_why(found.folds)),
             "account": (found.result, lambda: figures.tear_sheet(found.result, points=POINTS).figure),
-            "importance": (found.importance, lambda: figures.importance(found.importance)),
+            "importance": (found.importance, lambda: drawn_or_why(figures.importance, found.importance)),
         }
-        drawn = {}
-        for name, (part, draw) in parts.items():
-            if part is None or self._figures[name].outputs or job is not self._job or job.stopped:
-                continue
-            if (figure := draw()) is not None:
-                drawn[name] = _figure(figure)
-        return drawn
+        return {
+            name: _figure(draw())
+            for name, (part, draw) in parts.items()
+            if part is not None and not self._figures[name].outputs and job is self._job and not job.stopped
+        }
 
     def _arrived(self, job: Job, drawn: dict[str, dict]) -> None:
         """Show what has come so far."""
@@ -357,12 +355,6 @@ def _measures(study: Study):
     return study.table.drop(columns="baseline").dropna(axis=1, how="all")
 
 
-def _folds_figure(folds):
-    """IC by fold, or what else is known of them; None where nothing is."""
-    measure = "rank_ic" if folds["rank_ic"].notna().any() else "hit_rate"
-    return figures.folds(folds, measure) if folds[measure].notna().any() else None
-
-
 def _folds(job: Job) -> str:
     """The finished folds as they come."""
     found = job.outcome
@@ -397,8 +389,11 @@ def _trials(job: Job) -> str:
 
 
 def _figure(figure) -> dict:
-    """A figure as the output of a cell; JupyterLab draws it."""
-    data = {PLOTLY: json.loads(figure.to_json()), "text/plain": "a figure"}
+    """A figure as the output of a cell, which JupyterLab draws; or the line that says why there is none."""
+    if isinstance(figure, str):
+        data = {"text/html": _said(figure), "text/plain": figure}
+    else:
+        data = {PLOTLY: json.loads(figure.to_json()), "text/plain": "a figure"}
     return {"output_type": "display_data", "data": data, "metadata": {}}
 
 

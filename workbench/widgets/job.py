@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..backtest import Result, backtest, weights_from_scores
 from ..compute import CancelToken, apart, until
-from ..errors import Cancelled, WorkbenchError
+from ..errors import WorkbenchError
 from ..evaluate.cells import How
 from ..evaluate.layout import Layout
 from ..evaluate.metrics import CLASS_MEASURES, MEASURES
@@ -241,6 +241,3 @@ def in_a_line(error: BaseException) -> tuple[str, str | None]:
         return " ".join([error.message, *(f"({note})" for note in notes)]), error.hint
     first = str(error).strip().splitlines() or [""]
     return f"{type(error).__name__}: {first[0]}", None
-
-
-__all__ = ["Cancelled", "Job", "Outcome", "Progress", "compute", "in_a_line"]

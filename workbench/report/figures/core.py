@@ -291,7 +291,7 @@ def drawdown(result: object, *, title: str = "Drawdown") -> Figure:
     return figure
 
 
-def folds(frame: pd.DataFrame, metric: str = "ic", *, title: str | None = None) -> Figure:
+def folds(frame: pd.DataFrame, metric: str | tuple[str, ...] = "ic", *, title: str | None = None) -> Figure:
     """One bar a fold of a walk-forward evaluation, and their mean.
 
     Parameters
@@ -299,20 +299,37 @@ def folds(frame: pd.DataFrame, metric: str = "ic", *, title: str | None = None) 
     frame : DataFrame
         One row a fold, as ``walk.folds``; drawn over its ``test_start`` column where it has one, else its
         index.
-    metric : str, default "ic"
-        The column to draw.
+    metric : str or tuple of str, default "ic"
+        The column to draw; of several the first that is known in any fold.
     title : str, optional
 
     Returns
     -------
     plotly.graph_objects.Figure
+
+    Raises
+    ------
+    DataError
+        No table of folds, or one in which the metric is known in no fold.
+    UnknownNameError
+        A metric that the table does not have.
     """
     from plotly.graph_objects import Bar, Figure
 
     if not isinstance(frame, pd.DataFrame):
         raise DataError(f"folds: found {type(frame).__name__}, expected a DataFrame", hint="pass walk.folds")
-    if metric not in frame.columns:
-        raise UnknownNameError.of("metric", metric, frame.select_dtypes("number").columns)
+    wanted = (metric,) if isinstance(metric, str) else tuple(metric)
+    for metric in wanted:
+        if metric not in frame.columns:
+            raise UnknownNameError.of("metric", metric, frame.select_dtypes("number").columns)
+    metric = next((name for name in wanted if frame[name].notna().any()), None)
+    if metric is None:
+        from ...evaluate.metrics import NOT_KNOWN
+
+        raise DataError(
+            f"folds: {' and '.join(wanted)} known in none of {len(frame)} folds: nothing to draw",
+            hint=NOT_KNOWN,
+        )
     values = _table(frame[metric], "folds").iloc[:, 0].to_numpy()
     index = pd.DatetimeIndex(frame["test_start"]) if "test_start" in frame.columns else frame.index
     x, axis = _axis(index)

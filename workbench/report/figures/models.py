@@ -30,13 +30,25 @@ def importance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
     Returns
     -------
     plotly.graph_objects.Figure
+
+    Raises
+    ------
+    DataError
+        No table of an importance, or one in which no drop is known.
     """
     from plotly.graph_objects import Bar, Figure
 
     if not isinstance(table, pd.DataFrame) or not {"drop", "error"} <= set(table.columns):
         raise DataError("importance: expected the table of an importance", hint="pass study.importance()")
-    shown = table.head(MOST).iloc[::-1]
     measure = str(table.columns.name or "measure").replace("_", " ")
+    if table["drop"].isna().all():
+        from ...evaluate.metrics import NOT_KNOWN
+
+        raise DataError(
+            f"importance: the {measure} is known in no fold, so nothing drops without a feature: nothing to draw",
+            hint=NOT_KNOWN,
+        )
+    shown = table.head(MOST).iloc[::-1]
     figure = Figure(
         Bar(
             x=shown["drop"].to_numpy().astype(np.float32),
@@ -143,7 +155,9 @@ def parallel(sweep: object, *, title: str | None = None) -> Figure:
     measure = sweep.measure
     table = table[table[measure].notna()].iloc[::-1]  # the best is drawn last, on top
     if table.empty:
-        raise DataError(f"parallel: no setting has a {measure}", hint="it is not defined where scores are constant")
+        from ...evaluate.metrics import NOT_KNOWN
+
+        raise DataError(f"parallel: no setting has a {measure}", hint=NOT_KNOWN)
     axes = [_axis(table[name], name) for name in sweep.varied]
     axes.append(_axis(table[measure].astype(float), measure.replace("_", " "), plain=True))
     heights = np.column_stack([axis["heights"] for axis in axes])
