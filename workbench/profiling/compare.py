@@ -20,6 +20,7 @@ import asyncio
 import inspect
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ import pandas as pd
 from ..errors import ParameterError
 from .collect import Work, collector
 from .gil import Witness
-from .memory import Meter
+from .memory import Meter, set_back, status
 from .result import TOP, Result
 from .words import CODE
 
@@ -46,7 +47,8 @@ class VariantProfile(Result):
     """One row a variant: best and median seconds, ``speed_up`` over the first by the medians, CPU, memory, GIL.
 
     ``cpu`` are seconds on a CPU, of worker processes too, to 10 ms; ``peak`` is memory of this process above its
-    start, ``in_workers`` that of the worker processes that worked; ``gil`` the share of time that the lock was taken
+    start, ``in_workers`` that of the worker processes that worked, each above its own: of one that the run started
+    all, of one that waited from an earlier run what came on top. ``gil`` is the share of time that the lock was taken
     in this process; ``agrees`` whether it gave what the first one gave.
     """
 
@@ -79,7 +81,7 @@ def compare(
     rounds : int, default 3
         Runs of each that count; one more before them, which warms caches up and starts workers, does not.
     workers : int, optional
-        Threads, or processes, of a task over items. Default: one a CPU.
+        Threads, or processes, of a task over items. Default: one a CPU that this process may use.
     top : int, default 20
         Rows that are shown.
 
@@ -98,6 +100,8 @@ def compare(
     """
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
+    if workers is not None and workers < 1:
+        raise ParameterError(f"workers={workers} is not a number of workers", hint="give an int >= 1, or None")
     error, variants = variants_of(work, workers)
     seen: dict[str, list[tuple]] = {name: [] for name in variants}
     results: dict[str, Any] = {}
@@ -162,7 +166,9 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
             "there is nothing to compare: no line says '# variant: name', and there is no task with items",
             hint="mark variants by '# variant: name', or define `def task(item)` and `items`",
         )
-    items = list(items)
+    import joblib
+
+    items, workers = list(items), workers or joblib.cpu_count()
     awaited = inspect.iscoroutinefunction(task)
     call = partial(_awaited, task) if awaited else task
 
@@ -174,13 +180,12 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
             return list(pool.map(call, items))
 
     def processes() -> list:
-        from joblib import Parallel, delayed
-
         # joblib's own pool, which what runs later finds and uses again
-        return Parallel(n_jobs=workers, backend="loky")(delayed(call)(item) for item in items)
+        return joblib.Parallel(n_jobs=workers, backend="loky")(joblib.delayed(call)(item) for item in items)
 
     def loop() -> list:
         async def all_of_them() -> list:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(workers))  # the loop shuts it down
             return await asyncio.gather(*(task(i) if awaited else asyncio.to_thread(task, i) for i in items))
 
         return _on_a_loop(all_of_them)
@@ -213,30 +218,47 @@ def _once(name: str, variant: Callable, results: dict, runs: list[tuple]) -> Bas
     __tracebackhide__ = True
     try:
         with Meter(collect=False) as meter, Witness() as witness:
-            before, begun, spent = _workers_cpu(), time.perf_counter(), time.process_time()
+            before, begun, spent = _processes(), time.perf_counter(), time.process_time()
             value = variant()
             took, cpu = time.perf_counter() - begun, time.process_time() - spent
-            after = _workers_cpu()
+            away, held = _in_workers(before)
     except (Exception, KeyboardInterrupt) as error:
         error.add_note(f"in the variant {name}")
         return error
     results.setdefault(name, value)
-    busy = {pid: spent - before.get(pid, (0.0, 0))[0] for pid, (spent, _) in after.items()}
-    held = sum(after[pid][1] for pid, spent in busy.items() if spent > 0)
-    runs.append((took, cpu + sum(busy.values()), meter.peak, held, witness.share))
+    runs.append((took, cpu + away, meter.peak, held, witness.share))
     return None
 
 
-def _workers_cpu() -> dict[int, tuple[float, int]]:
-    """Of each worker process its seconds on a CPU and its memory."""
+def _processes() -> dict[int, tuple[float, int, bool]]:
+    """Of each worker process its seconds on a CPU, its memory in bytes, and whether its high-water mark begins here."""
     import psutil
 
     found = {}
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             times = child.cpu_times()
-            found[child.pid] = (times.user + times.system, child.memory_info().rss)
+            found[child.pid] = (times.user + times.system, child.memory_info().rss, set_back(child.pid))
     return found
+
+
+def _in_workers(before: dict[int, tuple[float, int, bool]]) -> tuple[float, int]:
+    """Seconds on a CPU of worker processes since `before`, and bytes that those that worked took above it.
+
+    At most, where the system keeps a high-water mark; else what they hold now.
+    """
+    import psutil
+
+    seconds, held = 0.0, 0
+    for child in psutil.Process().children(recursive=True):
+        spent, had, marked = before.get(child.pid, (0.0, 0, sys.platform == "linux"))
+        with suppress(psutil.Error, OSError):
+            times = child.cpu_times()
+            worked = times.user + times.system - spent
+            seconds += worked
+            if worked > 0:
+                held += max((status(child.pid)["VmHWM"] if marked else child.memory_info().rss) - had, 0)
+    return seconds, held
 
 
 def _row(name: str, runs: list[tuple], results: dict, first: str) -> dict:
