@@ -289,7 +289,40 @@ def test_marked_variants_are_compared_with_the_first():
     assert rows["agrees"].to_dict() == {"loop": "", "closed": "yes", "wrong": "no"}
     assert rows.loc["loop", "speed_up"] == 1
     assert (rows["best"] <= rows["median"]).all()
-    assert profile.notes[0] == "Not the same result as the first variant: wrong."
+    assert profile.notes[0] == "Not the same result as loop: wrong."
+
+
+@pytest.mark.parametrize(
+    ("text", "agrees", "said"),
+    [
+        (
+            "data = np.ones(3)\n# variant: a\ndata += 1\nresult = data\n# variant: b\ndata *= 5\nresult = data\n",
+            ["", "no"],
+            "Not the same result as a: b.",
+        ),
+        ("# variant: a\nx = 1\n# variant: b\nresult = 2\n", ["", ""], "A difference that is smaller"),
+        (
+            "# variant: a\nx = 1\n# variant: b\nresult = 2\n# variant: c\nresult = 3\n# variant: d\nresult = 2\n",
+            ["", "", "no", "yes"],
+            "Not the same result as b: c.",
+        ),
+        (
+            "# variant: a\nresult = Lock()\n# variant: b\nresult = 2\n",
+            ["", ""],
+            "No results are compared, as that of a can't be copied: TypeError: cannot pickle",
+        ),
+        (
+            '# variant: a\nresult = """\n# variant: no\n"""\n# variant: b\nresult = 2  # variant: no\n',
+            ["", "no"],
+            "Not the same result as a: b.",
+        ),
+    ],
+    ids=["changed in place", "none in the first", "the first of the others", "no copy", "marks that are none"],
+)
+def test_a_result_is_compared_as_it_was_with_the_first_there_is(text, agrees, said):
+    profile = profiling.compare(f"import numpy as np\nfrom threading import Lock\n{text}", rounds=1)
+    assert list(profile.to_frame()["agrees"]) == agrees
+    assert profile.notes[0].startswith(said)
 
 
 def test_what_stands_before_the_first_mark_runs_once_and_each_variant_once_a_round():
@@ -370,6 +403,8 @@ def test_variants_may_be_callables_and_work_within_a_running_loop():
         ("x = 1\n", "no line says"),
         ("# variant: a\n1\n# variant: a\n2\n", "expected a name each"),
         ("# variant:\n1\n", "expected a name each"),
+        ("# variant: a\n1\n  # variant: b\n2\n", "line 3: '# variant: b' is indented"),
+        ("def task(i):\n    # Variant: a\n    return i\nitems = [1]\n", "line 2: '# Variant: a' is indented"),
     ],
 )
 def test_what_is_no_comparison_is_told(text, said):
