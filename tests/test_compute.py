@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import joblib
@@ -125,6 +126,44 @@ def test_a_task_has_one_blas_and_openmp_thread(how):
     before = {p["filepath"]: p["num_threads"] for p in threadpool_info()}
     assert run([("t", blas_threads)] * 3, how=how, workers=2) == [1, 1, 1]
     assert {p["filepath"]: p["num_threads"] for p in threadpool_info()} == before
+
+
+@every_how
+def test_filters_of_warnings_set_during_a_run_are_kept_and_its_own_goes(how, capsys):
+    before = list(warnings.filters)
+
+    def done(name, result):
+        warnings.filterwarnings("ignore", message=f"as the user says after {name}")
+
+    runs = [  # the second begins within the first, and ends after it
+        threading.Thread(
+            target=run, args=([("t", slow, pause, 0)],), kwargs={"how": how, "progress": True, "done": done}
+        )
+        for pause in (0.3, 0.6)
+    ]
+    for thread in runs:
+        thread.start()
+    time.sleep(0.1)
+    warnings.filterwarnings("ignore", message="as the user says meanwhile")
+    for thread in runs:
+        thread.join()
+    new = [rule for rule in warnings.filters if rule not in before]
+    assert sorted(rule[1].pattern for rule in new) == ["as the user says after t", "as the user says meanwhile"]
+
+
+def test_a_bar_is_drawn_in_silence_where_ipywidgets_is_missing():
+    script = """
+        import sys, types
+        sys.modules["ipywidgets"] = None
+        sys.modules["ipykernel.zmqshell"] = types.ModuleType("as in a notebook")
+        import IPython
+        from workbench.compute import run
+        run([("t", int)], progress=True)
+    """
+    command = [sys.executable, "-W", "always", "-c", textwrap.dedent(script)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "1/1" in found.stderr
+    assert "Warning" not in found.stderr
 
 
 @every_how

@@ -19,12 +19,14 @@ import multiprocessing
 import os
 import pickle
 import queue
+import re
 import sys
 import tempfile
 import threading
 import time
 import traceback
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -541,15 +543,35 @@ def one_thread_each():
                 _limited.pop("blas").restore_original_limits()
 
 
+_hushed: Counter[tuple] = Counter()
+
+
 @contextmanager
+def _hush(category: type[Warning], module: str):
+    """Ignore the warnings of modules whose names begin so; the last such block to end takes the filter away.
+
+    Not by catch_warnings: filters are the whole process's, and it drops those that another thread sets meanwhile.
+    """
+    rule = ("ignore", None, category, re.compile(module), 0)
+    with _limit:
+        _hushed[rule] += 1
+        warnings.filterwarnings("ignore", category=category, module=module)  # to the front, if it is there already
+    try:
+        yield
+    finally:
+        with _limit:
+            _hushed[rule] -= 1
+            if not _hushed[rule]:
+                with suppress(ValueError):  # a catch_warnings of another thread has dropped it
+                    warnings.filters.remove(rule)
+
+
 def _quiet():
     """Without joblib's warnings of an early exit that was asked for, and of a worker that it starts afresh.
 
     The latter comes from its managing thread: where warnings are errors it would end that thread, and hang.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"joblib\.")
-        yield
+    return _hush(UserWarning, r"joblib\.")
 
 
 @contextmanager
@@ -574,8 +596,7 @@ def reporter(progress, total: int):
     if progress is not True:
         yield tell
         return
-    with warnings.catch_warnings():  # tqdm warns where ipywidgets is missing, and draws text then
-        warnings.simplefilter("ignore")
+    with _hush(Warning, r"tqdm\."):  # it warns where ipywidgets is missing, and draws text then
         from tqdm.auto import tqdm
     with tqdm(total=total) as bar:
         yield lambda name: bar.update(1)
