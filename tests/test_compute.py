@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -111,6 +112,21 @@ def test_threads_share_memory_and_processes_do_not():
 def test_processes_honour_an_outer_joblib_backend():
     with joblib.parallel_config(backend="threading", n_jobs=2):
         assert set(run([("pid", where)] * 3, how="processes")) == {os.getpid()}
+
+
+def test_a_backend_that_gives_no_results_as_they_come_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with joblib.parallel_config(backend="multiprocessing", n_jobs=2):
+        with pytest.raises(ParameterError, match="MultiprocessingBackend, can't be used here") as caught:
+            run([("pid", where)] * 2, how="processes")
+        assert "'loky'" in caught.value.hint
+        assert run([("pid", where)] * 2, how="threads") == [os.getpid()] * 2
+    with joblib.parallel_config(backend="sequential"):
+        assert run([("pid", where)] * 2, how="processes") == [os.getpid()] * 2
+    monkeypatch.setattr(joblib, "Parallel", lambda **options: fail(RuntimeError, "no pool today"))
+    with pytest.raises(RuntimeError, match="no pool today"):
+        run([("pid", where)] * 2, how="processes")
+    assert list(tmp_path.glob("workbench-*")) == []
 
 
 def test_a_run_within_a_task_takes_one_worker():
