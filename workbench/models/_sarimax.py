@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -18,6 +17,7 @@ from statsmodels.tools import eval_measures
 from statsmodels.tsa.statespace.sarimax import SARIMAX, SARIMAXResults
 from statsmodels.tsa.statespace.tools import is_invertible
 
+from ..errors import hush
 from ..kernels import poll
 
 _ITERATIONS = 200
@@ -386,8 +386,7 @@ def auto_orders(y: np.ndarray, most: Orders, criterion: str) -> Orders:
     """The orders up to `most` that statsforecast's AutoARIMA chooses for a series without gaps."""
     from statsforecast.models import AutoARIMA
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its own compilation
+    with hush(Warning):  # of its own compilation
         found = AutoARIMA(
             d=most.d,
             D=most.D,
