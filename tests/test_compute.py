@@ -6,9 +6,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import joblib
@@ -112,6 +114,21 @@ def test_processes_honour_an_outer_joblib_backend():
         assert set(run([("pid", where)] * 3, how="processes")) == {os.getpid()}
 
 
+def test_a_backend_that_gives_no_results_as_they_come_is_refused_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with joblib.parallel_config(backend="multiprocessing", n_jobs=2):
+        with pytest.raises(ParameterError, match="MultiprocessingBackend, can't be used here") as caught:
+            run([("pid", where)] * 2, how="processes")
+        assert "'loky'" in caught.value.hint
+        assert run([("pid", where)] * 2, how="threads") == [os.getpid()] * 2
+    with joblib.parallel_config(backend="sequential"):
+        assert run([("pid", where)] * 2, how="processes") == [os.getpid()] * 2
+    monkeypatch.setattr(joblib, "Parallel", lambda **options: fail(RuntimeError, "no pool today"))
+    with pytest.raises(RuntimeError, match="no pool today"):
+        run([("pid", where)] * 2, how="processes")
+    assert list(tmp_path.glob("workbench-*")) == []
+
+
 def test_a_run_within_a_task_takes_one_worker():
     def inner():
         return run([("thread", threading.get_ident)] * 4, workers=None)
@@ -125,6 +142,44 @@ def test_a_task_has_one_blas_and_openmp_thread(how):
     before = {p["filepath"]: p["num_threads"] for p in threadpool_info()}
     assert run([("t", blas_threads)] * 3, how=how, workers=2) == [1, 1, 1]
     assert {p["filepath"]: p["num_threads"] for p in threadpool_info()} == before
+
+
+@every_how
+def test_filters_of_warnings_set_during_a_run_are_kept_and_its_own_goes(how, capsys):
+    before = list(warnings.filters)
+
+    def done(name, result):
+        warnings.filterwarnings("ignore", message=f"as the user says after {name}")
+
+    runs = [  # the second begins within the first, and ends after it
+        threading.Thread(
+            target=run, args=([("t", slow, pause, 0)],), kwargs={"how": how, "progress": True, "done": done}
+        )
+        for pause in (0.3, 0.6)
+    ]
+    for thread in runs:
+        thread.start()
+    time.sleep(0.1)
+    warnings.filterwarnings("ignore", message="as the user says meanwhile")
+    for thread in runs:
+        thread.join()
+    new = [rule for rule in warnings.filters if rule not in before]
+    assert sorted(rule[1].pattern for rule in new) == ["as the user says after t", "as the user says meanwhile"]
+
+
+def test_a_bar_is_drawn_in_silence_where_ipywidgets_is_missing():
+    script = """
+        import sys, types
+        sys.modules["ipywidgets"] = None
+        sys.modules["ipykernel.zmqshell"] = types.ModuleType("as in a notebook")
+        import IPython
+        from workbench.compute import run
+        run([("t", int)], progress=True)
+    """
+    command = [sys.executable, "-W", "always", "-c", textwrap.dedent(script)]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "1/1" in found.stderr
+    assert "Warning" not in found.stderr
 
 
 @every_how

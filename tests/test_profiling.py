@@ -168,7 +168,7 @@ def test_peak_and_growth_are_within_two_per_cent_of_the_truth(megabytes):
 
 
 def test_where_there_is_no_mark_a_thread_looks(monkeypatch):
-    monkeypatch.setattr(memory_module, "is_exact", lambda: False)
+    monkeypatch.setattr(memory_module, "set_back", lambda: False)
 
     def work():
         held = np.ones(10_000_000)

@@ -12,6 +12,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
+import joblib
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +27,7 @@ from workbench.errors import ParameterError
 from workbench.kernels import Kernel
 from workbench.profiling import spans
 from workbench.profiling.collect import Work
-from workbench.profiling.compare import same
+from workbench.profiling.compare import over_items, same
 from workbench.profiling.gil import Look, Witness
 from workbench.profiling.kernels import overlapped
 from workbench.profiling.study import own_seconds
@@ -288,7 +289,40 @@ def test_marked_variants_are_compared_with_the_first():
     assert rows["agrees"].to_dict() == {"loop": "", "closed": "yes", "wrong": "no"}
     assert rows.loc["loop", "speed_up"] == 1
     assert (rows["best"] <= rows["median"]).all()
-    assert profile.notes[0] == "Not the same result as the first variant: wrong."
+    assert profile.notes[0] == "Not the same result as loop: wrong."
+
+
+@pytest.mark.parametrize(
+    ("text", "agrees", "said"),
+    [
+        (
+            "data = np.ones(3)\n# variant: a\ndata += 1\nresult = data\n# variant: b\ndata *= 5\nresult = data\n",
+            ["", "no"],
+            "Not the same result as a: b.",
+        ),
+        ("# variant: a\nx = 1\n# variant: b\nresult = 2\n", ["", ""], "A difference that is smaller"),
+        (
+            "# variant: a\nx = 1\n# variant: b\nresult = 2\n# variant: c\nresult = 3\n# variant: d\nresult = 2\n",
+            ["", "", "no", "yes"],
+            "Not the same result as b: c.",
+        ),
+        (
+            "# variant: a\nresult = Lock()\n# variant: b\nresult = 2\n",
+            ["", ""],
+            "No results are compared, as that of a can't be copied: TypeError: cannot pickle",
+        ),
+        (
+            '# variant: a\nresult = """\n# variant: no\n"""\n# variant: b\nresult = 2  # variant: no\n',
+            ["", "no"],
+            "Not the same result as a: b.",
+        ),
+    ],
+    ids=["changed in place", "none in the first", "the first of the others", "no copy", "marks that are none"],
+)
+def test_a_result_is_compared_as_it_was_with_the_first_there_is(text, agrees, said):
+    profile = profiling.compare(f"import numpy as np\nfrom threading import Lock\n{text}", rounds=1)
+    assert list(profile.to_frame()["agrees"]) == agrees
+    assert profile.notes[0].startswith(said)
 
 
 def test_what_stands_before_the_first_mark_runs_once_and_each_variant_once_a_round():
@@ -318,7 +352,40 @@ def test_a_task_over_items_gives_the_same_however_it_is_run(text):
     rows = profiling.compare(text, rounds=1, workers=2).to_frame().set_index("variant")
     assert list(rows.index) == ["serial", "threads", "processes", "asyncio"]
     assert set(rows["agrees"]) == {"", "yes"}
-    assert rows.loc["processes", "in_workers"] >= 0
+
+
+LARGE = """
+import numpy as np
+def task(megabytes):
+    return float(np.ones(megabytes * 125_000).sum() + sum(range(2_000_000)))  # long enough for a tick of the CPU clock
+items = [40, 40, 40, 40]
+"""
+
+
+def test_memory_in_workers_is_told_where_they_worked_and_nowhere_else():
+    rows = profiling.compare(LARGE, rounds=2, workers=2).to_frame().set_index("variant")
+    # one worker may have done all; numpy comes on top, and the rest of the libraries not
+    assert 38e6 < rows.loc["processes", "in_workers"] < 120e6
+    assert (rows["in_workers"].drop("processes") < 1e6).all()  # the pool waits meanwhile
+
+
+@pytest.mark.parametrize("way", ["threads", "processes", "asyncio"])
+def test_by_default_a_task_has_a_worker_a_cpu(way, tmp_path):
+    cpus = joblib.cpu_count()
+
+    def task(number):
+        """Wait until there is another worker, where there can be one; long enough then for one more to be started."""
+        me = (os.getpid(), threading.get_ident())
+        (tmp_path / f"{me}").touch()
+        until = time.monotonic() + 20
+        while len(list(tmp_path.iterdir())) < min(2, cpus) and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(0.02)
+        return me
+
+    found = set(over_items({"task": task, "items": range(4 * cpus + 8)}, None)[way]())
+    assert min(2, cpus) <= len(found) <= cpus
+    assert len({process for process, _ in found}) == (len(found) if way == "processes" else 1)
 
 
 def test_variants_may_be_callables_and_work_within_a_running_loop():
@@ -336,11 +403,15 @@ def test_variants_may_be_callables_and_work_within_a_running_loop():
         ("x = 1\n", "no line says"),
         ("# variant: a\n1\n# variant: a\n2\n", "expected a name each"),
         ("# variant:\n1\n", "expected a name each"),
+        ("# variant: a\n1\n  # variant: b\n2\n", "line 3: '# variant: b' is indented"),
+        ("def task(i):\n    # Variant: a\n    return i\nitems = [1]\n", "line 2: '# Variant: a' is indented"),
     ],
 )
 def test_what_is_no_comparison_is_told(text, said):
     with pytest.raises(ParameterError, match=said):
         profiling.compare(text)
+    with pytest.raises(ParameterError, match="workers=0 is not a number"):
+        profiling.compare(ITEMS, workers=0)
 
 
 def test_an_error_in_a_variant_names_it_and_its_line():

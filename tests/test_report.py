@@ -323,6 +323,34 @@ def test_a_failing_notebook_leaves_the_report_and_names_the_cell(tmp_path):
     assert book.read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("class A:\n    def _repr_html_(self): 1/0\nA()", "ZeroDivisionError: division by zero, raised as the cell's"),
+        (
+            "class A:\n    def _ipython_display_(self): open('/nosuch')\nA()",
+            "FileNotFoundError: .*, raised as",
+        ),
+        ("raise KeyError('k')", "KeyError: 'k'\n"),
+        ("sys.exit(0)", "SystemExit: 0, which in a notebook is an error: leave exit out, or tag the cell raises-exc"),
+        ("sys.exit('enough')", "SystemExit: enough, which in a notebook"),
+    ],
+)
+def test_an_error_has_its_own_name_wherever_it_is_raised(tmp_path, cell, said):
+    book = notebook(tmp_path / "fails.ipynb", "import sys", cell, "print('after')")
+    with pytest.raises(NotebookError, match=rf"cell 2 of 3, In \[2\], failed at `.*`\n  {said}") as caught:
+        report(book, tmp_path / "out.html", progress=False)
+    assert "NoneType" not in str(caught.value)
+
+
+def test_a_cell_may_exit_where_it_is_tagged_so(tmp_path):
+    cells = [nbf.new_code_cell(c) for c in ("import sys; sys.exit(0)", "print('af' + 'ter')")]
+    cells[0].metadata["tags"] = ["raises-exception"]
+    write(nbf.new_notebook(cells=cells), tmp_path / "exits.ipynb")
+    report(tmp_path / "exits.ipynb", tmp_path / "out.html", progress=False)
+    assert "after" in (tmp_path / "out.html").read_text()
+
+
 def test_a_kernel_that_dies_is_told(tmp_path):
     book = notebook(tmp_path / "dies.ipynb", "import os", "os._exit(3)")
     with pytest.raises(NotebookError, match=r"cell 2 of 2, In \[2\].*\n.*kernel died"):

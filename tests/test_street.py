@@ -158,6 +158,12 @@ def test_the_path_from_bars_to_features_loads_nothing_heavy():
     assert not HEAVY & set(loaded_after(statement + "\nimport workbench.labels, workbench.compute"))
 
 
+def test_nothing_puts_back_the_filters_of_warnings_of_the_whole_process():
+    """Much here runs on threads, where `warnings.catch_warnings` drops what others have set: `errors.hush` doesn't."""
+    found = [name for name, path in modules() if "catch_warnings(" in path.read_text()]
+    assert not found
+
+
 def test_public_names_are_sorted_and_true():
     names = list(workbench.__all__)
     assert names == sorted(set(names))

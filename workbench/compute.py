@@ -24,7 +24,6 @@ import tempfile
 import threading
 import time
 import traceback
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
@@ -37,7 +36,7 @@ from joblib.parallel import get_active_backend
 from threadpoolctl import ThreadpoolController
 
 from . import hooks
-from .errors import Cancelled, ParameterError, TaskError, UnknownNameError, WorkbenchError
+from .errors import Cancelled, ParameterError, TaskError, UnknownNameError, WorkbenchError, hush
 
 HOWS = ("threads", "serial", "processes")
 LOOK = 0.01  # seconds between two looks whether to stop
@@ -97,7 +96,8 @@ def run(
         Each ``(name, function, *arguments)``. The name is what messages and progress call it.
     how : {"threads", "serial", "processes"}, default "threads"
         "threads" shares memory; "processes" pickles functions, arguments and results (arrays above 1 MB are
-        memory-mapped) and honours the backend of an outer ``joblib.parallel_config``.
+        memory-mapped) and honours the backend of an outer ``joblib.parallel_config``, if it gives results as they
+        come: joblib's own do but for "multiprocessing".
     workers : int, optional
         Tasks at once. Default: that of an outer ``joblib.parallel_config``, else one a CPU; within a task of
         another run 1.
@@ -119,6 +119,8 @@ def run(
 
     Raises
     ------
+    ParameterError
+        A task, `how` or `workers` is none; the backend of an outer ``joblib.parallel_config`` can't be used.
     TaskError
         A task raised, or its process died; the message names the task, the cause is chained. Tasks that were
         running are finished before, with `done`.
@@ -213,6 +215,8 @@ def _outcomes(tasks, how, workers, stop: _Stop) -> Iterator[tuple[int, object, B
             yield _attempt(index, task[1], task[2:])
         return
     begun: set[int] = set()
+    hints = {"require": "sharedmem"} if shared else {"prefer": "processes", "pre_dispatch": "n_jobs"}
+    pool = _pool(workers, hints)
     flag = None if shared else _flag()
 
     def calls():
@@ -225,8 +229,6 @@ def _outcomes(tasks, how, workers, stop: _Stop) -> Iterator[tuple[int, object, B
             else:
                 yield joblib.delayed(_attempt_away)((os.getpid(), flag), index, task[1], task[2:])
 
-    hints = {"require": "sharedmem"} if shared else {"prefer": "processes", "pre_dispatch": "n_jobs"}
-    pool = joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **hints)
     seen: set[int] = set()
     try:
         for outcome in _awaited(lambda: pool(calls()), stop):
@@ -244,6 +246,17 @@ def _outcomes(tasks, how, workers, stop: _Stop) -> Iterator[tuple[int, object, B
         stop.over.set()
         if flag is not None:
             _lower(flag)
+
+
+def _pool(workers: int, hints: dict[str, str]) -> joblib.Parallel:
+    try:
+        return joblib.Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, **hints)
+    except ValueError as error:
+        name = type(get_active_backend(prefer="processes")[0]).__name__
+        raise ParameterError(
+            f"the backend of the outer joblib.parallel_config, {name}, can't be used here: {error}",
+            hint="expected one that gives results as they come: 'loky' or 'threading' there, or how='threads' here",
+        ) from error
 
 
 def _awaited(outcomes: Callable[[], Iterable], stop: _Stop, grace: float = GRACE) -> Iterator[tuple]:
@@ -541,15 +554,12 @@ def one_thread_each():
                 _limited.pop("blas").restore_original_limits()
 
 
-@contextmanager
-def _quiet():
+def _quiet() -> AbstractContextManager[None]:
     """Without joblib's warnings of an early exit that was asked for, and of a worker that it starts afresh.
 
     The latter comes from its managing thread: where warnings are errors it would end that thread, and hang.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"joblib\.")
-        yield
+    return hush(UserWarning, r"joblib\.")
 
 
 @contextmanager
@@ -574,8 +584,7 @@ def reporter(progress, total: int):
     if progress is not True:
         yield tell
         return
-    with warnings.catch_warnings():  # tqdm warns where ipywidgets is missing, and draws text then
-        warnings.simplefilter("ignore")
+    with hush(Warning, r"tqdm\."):  # it warns where ipywidgets is missing, and draws text then
         from tqdm.auto import tqdm
     with tqdm(total=total) as bar:
         yield lambda name: bar.update(1)

@@ -1,4 +1,4 @@
-"""The exceptions of workbench.
+"""The exceptions of workbench; and `hush`, for warnings of others.
 
 ::
 
@@ -18,12 +18,19 @@ Every message names the thing, what was found, what was expected, and the neares
 from __future__ import annotations
 
 import re
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 
 FOLDED = "<details><summary>traceback</summary>"
 """How the traceback of an error begins that `show_in` shows in a notebook."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_hushed: Counter[tuple] = Counter()
+_hushing = threading.Lock()
 
 
 class WorkbenchError(Exception):
@@ -104,3 +111,29 @@ def show_in(shell) -> None:
         return full
 
     shell.set_custom_exc((WorkbenchError,), handler)
+
+
+@contextmanager
+def hush(category: type[Warning], module: str = "") -> Iterator[None]:
+    """Ignore some warnings, on all threads; the last such block to end takes the filter away.
+
+    Not by catch_warnings: filters are the whole process's, and it drops those that another thread sets meanwhile.
+
+    Parameters
+    ----------
+    category : type
+    module : str, default ""
+        A regular expression that the names of the modules begin by that warn. Default: any.
+    """
+    rule = ("ignore", None, category, re.compile(module) if module else None, 0)
+    with _hushing:
+        _hushed[rule] += 1
+        warnings.filterwarnings("ignore", category=category, module=module)  # to the front, if it is there already
+    try:
+        yield
+    finally:
+        with _hushing:
+            _hushed[rule] -= 1
+            if not _hushed[rule]:
+                with suppress(ValueError):  # a catch_warnings of another thread has dropped it
+                    warnings.filters.remove(rule)

@@ -14,7 +14,6 @@ import math
 import numbers
 import os
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from .. import compute
-from ..errors import Cancelled, DataError, ParameterError, TaskError, UnknownNameError, WorkbenchError
+from ..errors import Cancelled, DataError, ParameterError, TaskError, UnknownNameError, WorkbenchError, hush
 from ..ledger import Ledger
 from ..models import ModelSpec, models
 from ..panel import Panel
@@ -395,10 +394,9 @@ def _proposer(spec, space, sampler, settings, seed, measure) -> _Grid | _Sampled
 
 
 def _named_sampler(name: str, seed: int):
-    from optuna import samplers
+    from optuna import exceptions, samplers
 
-    with warnings.catch_warnings():  # optuna calls some of them experimental
-        warnings.simplefilter("ignore")
+    with hush(exceptions.ExperimentalWarning):
         return {
             "random": lambda: samplers.RandomSampler(seed=seed),
             "tpe": lambda: samplers.TPESampler(seed=seed),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -20,6 +19,7 @@ from statsmodels.tsa.statespace import kalman_filter
 from statsmodels.tsa.statespace.sarimax import SARIMAX, SARIMAXResults
 from statsmodels.tsa.statespace.tools import is_invertible
 
+from ..errors import hush
 from ..kernels import poll
 
 _ITERATIONS = 200
@@ -444,8 +444,7 @@ def auto_orders(y: np.ndarray, most: Orders, criterion: str) -> Orders:
         allowmean=False,
         allowdrift=False,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of divisions that its optimiser goes on from
+    with hush(Warning):  # of divisions that its optimiser goes on from
         found = search.fit(z)
     p, q, P, Q = found.model_["arma"][:4]
     return replace(most, p=int(p), q=int(q), P=int(P), Q=int(Q))

@@ -146,13 +146,6 @@ class Work:
             self.seconds = time.perf_counter() - begun
         return None
 
-    def must_run(self) -> None:
-        """Run it once; an error of its own is raised as it is."""
-        __tracebackhide__ = True
-        error = self.run()
-        if error is not None:
-            raise error
-
     def functions(self, named: Iterable[str] = ()) -> list[Callable]:
         """The functions whose lines are looked at: those that are named, and all that are defined beside the work.
 

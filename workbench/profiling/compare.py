@@ -11,16 +11,21 @@ Variants are marked in the code, or made of a task and its items::
     def task(item): ...                # without marks: run over the items one after another, on threads, on
     items = range(8)                   # processes, and on an event loop; `async def task` is awaited
 
-A variant's ``result``, where it sets one, is compared with the first variant's.
+A variant's ``result``, where it sets one, is compared with that of the first variant that sets one, as it was then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import io
+import itertools
 import re
 import statistics
+import sys
 import time
+import tokenize
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -34,11 +39,11 @@ import pandas as pd
 from ..errors import ParameterError
 from .collect import Work, collector
 from .gil import Witness
-from .memory import Meter
+from .memory import Meter, set_back, status
 from .result import TOP, Result
 from .words import CODE
 
-_MARK = re.compile(r"^#[ \t]*variant[ \t]*:[ \t]*(?P<name>.*?)[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_MARK = re.compile(r"#\s*variant\s*:(?P<name>.*)", re.IGNORECASE)
 RESULT = "result"
 
 
@@ -46,8 +51,9 @@ class VariantProfile(Result):
     """One row a variant: best and median seconds, ``speed_up`` over the first by the medians, CPU, memory, GIL.
 
     ``cpu`` are seconds on a CPU, of worker processes too, to 10 ms; ``peak`` is memory of this process above its
-    start, ``in_workers`` that of the worker processes that worked; ``gil`` the share of time that the lock was taken
-    in this process; ``agrees`` whether it gave what the first one gave.
+    start, ``in_workers`` that of the worker processes that worked, each above its own: of one that the run started
+    all, of one that waited from an earlier run what came on top. ``gil`` is the share of time that the lock was taken
+    in this process; ``agrees`` whether it gave what the first one that gave something did.
     """
 
     columns: ClassVar[dict[str, str]] = {
@@ -79,7 +85,7 @@ def compare(
     rounds : int, default 3
         Runs of each that count; one more before them, which warms caches up and starts workers, does not.
     workers : int, optional
-        Threads, or processes, of a task over items. Default: one a CPU.
+        Threads, or processes, of a task over items. Default: one a CPU that this process may use.
     top : int, default 20
         Rows that are shown.
 
@@ -90,7 +96,7 @@ def compare(
     Raises
     ------
     ParameterError
-        No variant is marked and there is no task with items; a name is empty or given twice.
+        No variant is marked and there is no task with items; a mark is indented; a name is empty or given twice.
 
     Notes
     -----
@@ -98,15 +104,17 @@ def compare(
     """
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
+    if workers is not None and workers < 1:
+        raise ParameterError(f"workers={workers} is not a number of workers", hint="give an int >= 1, or None")
     error, variants = variants_of(work, workers)
     seen: dict[str, list[tuple]] = {name: [] for name in variants}
-    results: dict[str, Any] = {}
+    first = First()
     for number in range(rounds + 1):
         names = list(variants)
         for name in names[number % len(names) :] + names[: number % len(names)]:
             if error is None:
-                error = _once(name, variants[name], results, seen[name] if number else [])
-    rows = [_row(name, runs, results, next(iter(variants))) for name, runs in seen.items() if runs]
+                error = _once(name, variants[name], first, seen[name] if number else [])
+    rows = [{**_row(name, runs), "agrees": first.agrees[name]} for name, runs in seen.items() if runs]
     frame = pd.DataFrame(rows, columns=list(VariantProfile.columns))
     if len(frame):
         frame["speed_up"] = frame["median"].iloc[0] / frame["median"]
@@ -116,8 +124,36 @@ def compare(
     notes = ["A difference that is smaller than the spread of the rounds says nothing."]
     wrong = [name for name, agrees in zip(frame["variant"], frame["agrees"], strict=True) if agrees == "no"]
     if wrong:
-        notes.insert(0, f"Not the same result as the first variant: {', '.join(wrong)}.")
+        notes.insert(0, f"Not the same result as {first.name}: {', '.join(wrong)}.")
+    if first.unkept is not None:
+        notes.insert(0, f"No results are compared, as that of {first.name} can't be copied: {first.unkept}")
     return VariantProfile(work.title, frame, facts=facts, notes=notes, top=top, error=error)
+
+
+class First:
+    """The first result that a variant gave, and by variant whether its own first one was the same.
+
+    A copy is kept: what the next variant changes in place, or the next round, would change it too.
+    """
+
+    def __init__(self):
+        self.name, self.value, self.unkept, self.agrees = "", None, None, {}
+
+    def compare(self, name: str, value: Any) -> None:
+        """Look at what a variant gave; None is nothing."""
+        if name in self.agrees:
+            return
+        self.agrees[name] = ""
+        if value is None or self.unkept is not None:
+            return
+        if self.name:
+            self.agrees[name] = "yes" if same(value, self.value) else "no"
+            return
+        self.name = name
+        try:
+            self.value = copy.deepcopy(value)
+        except Exception as error:  # whatever an object of the user's raises
+            self.unkept = f"{type(error).__name__}: {error}"
 
 
 def variants_of(work: Work, workers: int | None) -> tuple[BaseException | None, dict[str, Callable[[], Any]]]:
@@ -128,21 +164,38 @@ def variants_of(work: Work, workers: int | None) -> tuple[BaseException | None, 
         raise ParameterError(
             f"{work.title} has no variants", hint="give code with '# variant: name' lines, or a dict of callables"
         )
-    marks = list(_MARK.finditer(work.source))
+    marks = _marks(work.source)
     if not marks:
         error = work.run()
         return (error, {}) if error is not None else (None, over_items(work.namespace, workers))
-    names = [mark["name"] for mark in marks]
+    names = list(marks.values())
     if not all(names) or len(set(names)) < len(names):
         raise ParameterError(f"the variants are named {names}, expected a name each", hint="# variant: threads")
     # blank lines keep each part at its own line numbers
-    edges = [mark.start() for mark in marks] + [len(work.source)]
+    edges = [*marks, len(work.source)]
     parts = {}
     for name, begin, end in zip(names, edges, edges[1:], strict=False):
         text = "\n" * work.source.count("\n", 0, begin) + work.source[begin:end]
         parts[name] = partial(_run_code, work.compiled(text), work.namespace)
     work.code = work.compiled(work.source[: edges[0]])
     return work.run(), parts
+
+
+def _marks(source: str) -> dict[int, str]:
+    """Where in the text each variant begins, and its name: by its comments, as a string may hold a mark too."""
+    found = {}
+    begins = [0, *itertools.accumulate(map(len, io.StringIO(source)))]
+    for kind, text, (line, column), _, whole in tokenize.generate_tokens(io.StringIO(source).readline):
+        mark = _MARK.fullmatch(text.strip()) if kind == tokenize.COMMENT else None
+        if mark is None or whole[:column].strip():
+            continue
+        if column:
+            raise ParameterError(
+                f"line {line}: {text.strip()!r} is indented, expected at the beginning of its line",
+                hint="a variant is a part of the text, and can't begin within a function or a block",
+            )
+        found[begins[line - 1]] = mark["name"].strip()
+    return found
 
 
 def _run_code(code, namespace: dict) -> Any:
@@ -162,7 +215,9 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
             "there is nothing to compare: no line says '# variant: name', and there is no task with items",
             hint="mark variants by '# variant: name', or define `def task(item)` and `items`",
         )
-    items = list(items)
+    import joblib
+
+    items, workers = list(items), workers or joblib.cpu_count()
     awaited = inspect.iscoroutinefunction(task)
     call = partial(_awaited, task) if awaited else task
 
@@ -174,13 +229,12 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
             return list(pool.map(call, items))
 
     def processes() -> list:
-        from joblib import Parallel, delayed
-
         # joblib's own pool, which what runs later finds and uses again
-        return Parallel(n_jobs=workers, backend="loky")(delayed(call)(item) for item in items)
+        return joblib.Parallel(n_jobs=workers, backend="loky")(joblib.delayed(call)(item) for item in items)
 
     def loop() -> list:
         async def all_of_them() -> list:
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(workers))  # the loop shuts it down
             return await asyncio.gather(*(task(i) if awaited else asyncio.to_thread(task, i) for i in items))
 
         return _on_a_loop(all_of_them)
@@ -209,42 +263,56 @@ def _on_a_loop(make: Callable) -> Any:
         return pool.submit(run).result()
 
 
-def _once(name: str, variant: Callable, results: dict, runs: list[tuple]) -> BaseException | None:
+def _once(name: str, variant: Callable, first: First, runs: list[tuple]) -> BaseException | None:
     __tracebackhide__ = True
     try:
         with Meter(collect=False) as meter, Witness() as witness:
-            before, begun, spent = _workers_cpu(), time.perf_counter(), time.process_time()
+            before, begun, spent = _processes(), time.perf_counter(), time.process_time()
             value = variant()
             took, cpu = time.perf_counter() - begun, time.process_time() - spent
-            after = _workers_cpu()
+            away, held = _in_workers(before)
     except (Exception, KeyboardInterrupt) as error:
         error.add_note(f"in the variant {name}")
         return error
-    results.setdefault(name, value)
-    busy = {pid: spent - before.get(pid, (0.0, 0))[0] for pid, (spent, _) in after.items()}
-    held = sum(after[pid][1] for pid, spent in busy.items() if spent > 0)
-    runs.append((took, cpu + sum(busy.values()), meter.peak, held, witness.share))
+    first.compare(name, value)
+    runs.append((took, cpu + away, meter.peak, held, witness.share))
     return None
 
 
-def _workers_cpu() -> dict[int, tuple[float, int]]:
-    """Of each worker process its seconds on a CPU and its memory."""
+def _processes() -> dict[int, tuple[float, int, bool]]:
+    """Of each worker process its seconds on a CPU, its memory in bytes, and whether its high-water mark begins here."""
     import psutil
 
     found = {}
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             times = child.cpu_times()
-            found[child.pid] = (times.user + times.system, child.memory_info().rss)
+            found[child.pid] = (times.user + times.system, child.memory_info().rss, set_back(child.pid))
     return found
 
 
-def _row(name: str, runs: list[tuple], results: dict, first: str) -> dict:
+def _in_workers(before: dict[int, tuple[float, int, bool]]) -> tuple[float, int]:
+    """Seconds on a CPU of worker processes since `before`, and bytes that those that worked took above it.
+
+    At most, where the system keeps a high-water mark; else what they hold now.
+    """
+    import psutil
+
+    seconds, held = 0.0, 0
+    for child in psutil.Process().children(recursive=True):
+        spent, had, marked = before.get(child.pid, (0.0, 0, sys.platform == "linux"))
+        with suppress(psutil.Error, OSError):
+            times = child.cpu_times()
+            worked = times.user + times.system - spent
+            seconds += worked
+            if worked > 0:
+                held += max((status(child.pid)["VmHWM"] if marked else child.memory_info().rss) - had, 0)
+    return seconds, held
+
+
+def _row(name: str, runs: list[tuple]) -> dict:
     took, cpu, peak, held, gil = (list(column) for column in zip(*runs, strict=True))
     median = statistics.median(took)
-    agrees = (
-        "" if name == first or results.get(name) is None else "yes" if same(results[name], results[first]) else "no"
-    )
     return {
         "variant": name,
         "median": median,
@@ -254,7 +322,6 @@ def _row(name: str, runs: list[tuple], results: dict, first: str) -> dict:
         "peak": max(peak),
         "in_workers": max(held),
         "gil": statistics.mean(gil),
-        "agrees": agrees,
     }
 
 

@@ -49,12 +49,6 @@ class KernelProfile(Result):
         super().__init__(*args, **options)
         self.calls, self.begun, self.elapsed = list(calls), begun, elapsed
 
-    def call_frame(self) -> pd.DataFrame:
-        """One row a call: kernel, seconds from the start, thread, rows and bytes."""
-        columns = ["kernel", "begun", "ended", "thread", "rows", "bytes"]
-        rows = [(c.name, c.begun - self.begun, c.ended - self.begun, c.thread, c.rows, c.bytes) for c in self.calls]
-        return pd.DataFrame(rows, columns=columns)
-
     def picture(self) -> str:
         if not self.calls:
             return ""

@@ -28,7 +28,6 @@ from .collect import Work, collector
 from .result import TOP, Comparison, Result
 from .words import CODE, LIBRARY, OWN, TEXT, kind_of, where
 
-_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 _ROLLUP = Path("/proc/self/smaps_rollup")
 _SHOWN = 250_000  # bytes that living threads keep free, from which on it is said
 FRAMES = 24  # of a traceback that tracemalloc keeps: deep enough to reach the user's line through a library
@@ -36,10 +35,10 @@ _OURS = str(Path(__file__).parent)
 _kind = lru_cache(4096)(kind_of)
 
 
-def _status() -> dict[str, int]:
-    """The memory of this process in bytes: its names are those of /proc."""
+def status(process: int | str = "self") -> dict[str, int]:
+    """The memory of a process in bytes: its names are those of /proc."""
     found = {}
-    for line in _STATUS.read_text().splitlines():
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         name, _, value = line.partition(":")
         if name.startswith(("VmRSS", "VmHWM", "Rss")):
             found[name] = int(value.split()[0]) * 1024
@@ -55,10 +54,10 @@ def _counted(otherwise: int) -> int:
     return otherwise
 
 
-def is_exact() -> bool:
-    """Whether the system keeps a high-water mark that can be set back."""
+def set_back(process: int | str = "self") -> bool:
+    """Set the high-water mark of a process back; False where the system keeps none."""
     try:
-        _CLEAR.write_text("5")
+        Path(f"/proc/{process}/clear_refs").write_text("5")
     except OSError:
         return False
     return True
@@ -93,9 +92,9 @@ class Meter:
         self.most = 0
         self._threads = threads()
         self.filling = self._settle()
-        self.exact = is_exact()
+        self.exact = set_back()
         if self.exact:
-            self._before = _status()
+            self._before = status()
             self._from = _counted(self._before["VmRSS"])
         else:
             self._before = {"VmRSS": _resident(), "RssFile": 0}
@@ -108,13 +107,13 @@ class Meter:
     def __exit__(self, *exc) -> None:
         before = self._before
         if self.exact:
-            after = _status()
+            after = status()
             self.mapped = max(after["RssFile"] - before["RssFile"], 0)
             most = max(after["VmHWM"], self.most)
             if self.fill:
                 threads_end(self._threads)
             again = self._settle()
-            held = _status()
+            held = status()
             held["VmRSS"] = _counted(held["VmRSS"])
         else:
             self._stop.set()
@@ -405,12 +404,11 @@ def _lines_of(work: Work, functions: Sequence[str]):
 
 def _reading() -> tuple[int, int]:
     """Memory now, and the most since the last reading."""
-    most = _status()["VmHWM"] if sys.platform == "linux" else 0
+    most = status()["VmHWM"] if sys.platform == "linux" else 0
     trim()
     if sys.platform == "linux":
-        status = _status()
-        with suppress(OSError):
-            _CLEAR.write_text("5")
-        return status["VmRSS"], most
+        now = status()["VmRSS"]
+        set_back()
+        return now, most
     now = _resident()
     return now, now

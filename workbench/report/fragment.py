@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import html
 import re
-import warnings
 from typing import TYPE_CHECKING
+
+from ..errors import hush
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
@@ -54,8 +55,7 @@ def fragment(text: str, *, document: bool = False) -> str:
 
     if "<" not in text:
         return text
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", XMLParsedAsHTMLWarning)
+    with hush(XMLParsedAsHTMLWarning):
         try:
             soup = BeautifulSoup(text, "html.parser")
         except ParserRejectedMarkup:

@@ -236,13 +236,18 @@ def _placeholder(figure: dict, figures: list[dict]) -> str:
 def _check_arrays(part: object) -> None:
     """Refuse packed numbers, wherever they are in a figure, that plotly.js can't unpack."""
     if isinstance(part, dict) and "bdata" in part:
-        kind = part.get("dtype")
-        if kind not in _DTYPES:
-            raise ValueError(f"dtype {kind!r}, expected one of {', '.join(_DTYPES)}")
-        np.frombuffer(base64.b64decode(part["bdata"], validate=True), _DTYPES[kind])
+        _unpacked(part)
     elif isinstance(part, dict | list):
         for inner in part.values() if isinstance(part, dict) else part:
             _check_arrays(inner)
+
+
+def _unpacked(array: dict) -> np.ndarray:
+    """The numbers of a packed array, in one row."""
+    kind = array.get("dtype")
+    if kind not in _DTYPES:
+        raise ValueError(f"dtype {kind!r}, expected one of {', '.join(_DTYPES)}")
+    return np.frombuffer(base64.b64decode(array["bdata"], validate=True), _DTYPES[kind])
 
 
 def _box(figure: dict, figures: list[dict]) -> str:
@@ -296,7 +301,7 @@ def _words(trace: dict) -> str:
 def _numbers(values: object) -> np.ndarray:
     """The finite numbers among a trace's values; none where it holds words or dates."""
     if isinstance(values, dict) and "bdata" in values:
-        values = np.frombuffer(base64.b64decode(values["bdata"]), _DTYPES[values["dtype"]])
+        values = _unpacked(values)
     try:
         flat = np.asarray([] if values is None else values, dtype=float).ravel()
     except (TypeError, ValueError):

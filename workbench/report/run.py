@@ -16,6 +16,7 @@ from .provenance import MIME, PROBE
 
 if TYPE_CHECKING:
     from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
     from nbformat import NotebookNode
 
 UNCHANGED = "the former report, if there was one, is unchanged"
@@ -160,7 +161,7 @@ def _told(error: Exception, nb: NotebookNode, at: int, path: Path) -> NotebookEr
     first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
     first = first if len(first) <= 100 else first[:97] + "..."
     number = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nb.cells[: at + 1])
-    said = f"{error.ename}: {error.evalue}" if failed else "the kernel died (out of memory, or a crash)"
+    said = _said(error, cell) if failed else "the kernel died (out of memory, or a crash)"
     told = NotebookError(
         f"{path}: cell {at + 1} of {len(nb.cells)}, In [{number}], failed at `{first}`\n  {strip_ansi(said).strip()}",
         hint=UNCHANGED,
@@ -169,3 +170,15 @@ def _told(error: Exception, nb: NotebookNode, at: int, path: Path) -> NotebookEr
         if output.output_type == "error":
             told.add_note(strip_ansi("\n".join(output.traceback)))
     return told
+
+
+def _said(error: CellExecutionError, cell: NotebookNode) -> str:
+    """The name of a cell's error and its message."""
+    name, value = error.ename, error.evalue
+    shown = [output for output in cell.outputs if output.output_type == "error"]
+    # of what a rich repr raises the kernel has forgotten the name by the time that it replies, not when it shows it
+    if name == "NoneType" and shown:
+        return f"{shown[-1].ename}: {shown[-1].evalue}, raised as the cell's value was shown"
+    if name == "SystemExit":  # nbconvert and JupyterLab stop there too, whatever the status
+        return f"SystemExit: {value}, which in a notebook is an error: leave exit out, or tag the cell raises-exception"
+    return f"{name}: {value}"

@@ -14,13 +14,13 @@ from ..errors import DataError, ParameterError, UnknownNameError, WorkbenchError
 from ..indicators import indicators
 from ..panel import Panel
 from ..report import figures
+from ..report.page import PLOTLY
 from .choice import Pick
 from .form import CSS, Fields, Skin, complaint
 from .job import in_a_line
 from .sections import DATES, Features, first_and_last
 from .tables import in_style, table
 
-PLOTLY = "application/vnd.plotly.v1+json"
 LAST = 8  # bars in the static table
 
 

@@ -16,6 +16,7 @@ from ..evaluate.walk import as_ledger
 from ..ledger import Ledger
 from ..panel import Panel
 from ..report import figures
+from ..report.page import PLOTLY
 from ..sources import load
 from ..study import Study, drawn_or_why, folds_or_why
 from .choice import Choice
@@ -27,7 +28,6 @@ from .tables import facts, in_style, table, trials
 MOST_FOLDS = 30  # rows of the table of folds that the browser is sent
 MOST_TRIALS = 12
 POINTS = 300  # of a line: a high and a low for every three or four pixels of a half page
-PLOTLY = "application/vnd.plotly.v1+json"
 
 
 class Chooser(ipw.VBox):
