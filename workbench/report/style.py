@@ -108,7 +108,9 @@ def template(theme: str = "neutral") -> dict:
                 "bgcolor": t["card"],
                 "bordercolor": t["line"],
                 "font": {"color": t["card_ink"], "family": _FONT, "size": 12},
+                "align": "left",
             },
+            "autotypenumbers": "strict",
             "legend": {
                 "orientation": "h",
                 "x": 0,
@@ -122,7 +124,12 @@ def template(theme: str = "neutral") -> dict:
             "xaxis": {**axis, "showgrid": False, "showline": True, "ticks": "outside", "ticklen": 4},
             "yaxis": axis,
             "coloraxis": {"colorbar": {"outlinewidth": 0, "thickness": 12}},
-            "annotationdefaults": {"font": {"color": t["ink"]}, "arrowcolor": t["line"]},
+            "annotationdefaults": {
+                "font": {"color": t["ink"]},
+                "arrowcolor": t["line"],
+                "arrowhead": 0,
+                "arrowwidth": 1,
+            },
             "shapedefaults": {"line": {"color": t["ink"]}},
         },
         "data": {

@@ -7,6 +7,7 @@ shows, and its numbers are float32, so files stay small.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -109,11 +110,19 @@ def _axis(index: pd.Index) -> tuple[np.ndarray, dict]:
     return text, {"type": "date", "title": {"text": "time (UTC)" if aware else "time"}}
 
 
+@cache
+def _house():
+    """The house style, looked through by plotly once: that takes longer than all else of a small figure."""
+    from plotly.graph_objects import layout
+
+    return layout.Template(template())
+
+
 def _finish(figure: Figure, title: str, height: int, **layout) -> Figure:
+    figure.layout.template = _house()  # an update would lay it over plotly's own
     legend = {"margin": {"t": 74}} if layout.get("showlegend") else {}
     bare = {} if title else {"margin": {"t": 44 if legend else 16}}
-    figure.update_layout(template=template(), title={"text": _safe(title)}, height=height, **layout)
-    figure.update_layout({**legend, **bare})
+    figure.update_layout({"title": {"text": _safe(title)}, "height": height, **layout, **legend, **bare})
     return figure
 
 
