@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 
 import ipywidgets as ipw
+import pandas as pd
 
 from ..backtest import Result
 from ..errors import Cancelled, ParameterError, WorkbenchError
@@ -379,7 +380,9 @@ def _trials(job: Job) -> str:
     marks = found["baseline"].map({True: " (baseline)", False: ""})
     # the ledger knows features by their fingerprint
     prints = ["these" if print_ == job.outcome.features else print_[:6] for print_ in found["features"]]
-    shown = found.assign(model=found["model"] + marks, features=prints)
+    today = pd.Timestamp.now("UTC").normalize()
+    when = [f"{at:%H:%M} UTC" if at >= today else f"{at:%Y-%m-%d}" for at in found["when"]]
+    shown = found.assign(model=found["model"] + marks, features=prints, when=when)
     order = ["model", "rank_ic", "hit_rate", "accuracy", "features", "splits", "folds", "when"]
     shown = shown[order].head(MOST_TRIALS).dropna(axis=1, how="all")
     more = f", the last {MOST_TRIALS} of {len(found)} rows" if len(found) > MOST_TRIALS else ""
