@@ -357,21 +357,21 @@ cdef inline Py_ssize_t atr_pair(const real* high, const real* low, const real* c
     return at
 
 
-cdef inline int atr_walk(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, double window,
-                         real[:, ::1] out, Py_ssize_t n, row last, row mean, row count) except -1 nogil:
+cdef inline int atr_series(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, double window,
+                           real[:, ::1] out, row last, row mean, row count) except -1 nogil:
     cdef Py_ssize_t t = 0, stop, rows = close.shape[0], warm = <Py_ssize_t>(FORGOTTEN * window / STRIP) + 1
     cdef Py_ssize_t pair = (2 * AHEAD - 1) * warm * STRIP, again = 0
     while t < rows:
-        if n == 1 and t >= again and t + pair <= rows and count[0] > window:
+        if t >= again and t + pair <= rows and count[0] > window:
             again = t + pair  # gaps come in crowds: one ends the pairs for a while
             t += atr_pair(&high[t, 0], &low[t, 0], &close[t, 0], window, &out[t, 0], last, mean, warm)
             continue
-        stop = min(t + STRIP, rows) if n == 1 else rows
-        if n == 1 and stop == t + STRIP and count[0] > window:
+        stop = min(t + STRIP, rows)
+        if stop == t + STRIP and count[0] > window:
             if atr_strip(&high[t, 0], &low[t, 0], &close[t, 0], window, &out[t, 0], last, mean):
                 t = stop
         while t < stop:
-            atr_row(&high[t, 0], &low[t, 0], &close[t, 0], last, mean, count, &out[t, 0], n, window)
+            atr_row(&high[t, 0], &low[t, 0], &close[t, 0], last, mean, count, &out[t, 0], 1, window)
             t += 1
     return 0
 
@@ -379,19 +379,21 @@ cdef inline int atr_walk(const real[:, ::1] high, const real[:, ::1] low, const 
 def atr(const real[:, ::1] high, const real[:, ::1] low, const real[:, ::1] close, Py_ssize_t window,
         double[:, ::1] state, real[:, ::1] out):
     """True range averaged as Wilder does; state: 3 rows."""
-    cdef Py_ssize_t n = close.shape[1]
+    cdef Py_ssize_t t, n = close.shape[1]
     cdef double last, mean, count
     with nogil:
         if n == 1:
             last = state[0, 0]
             mean = state[1, 0]
             count = state[2, 0]
-            atr_walk(high, low, close, window, out, 1, &last, &mean, &count)
+            atr_series(high, low, close, window, out, &last, &mean, &count)
             state[0, 0] = last
             state[1, 0] = mean
             state[2, 0] = count
         else:
-            atr_walk(high, low, close, window, out, n, &state[0, 0], &state[1, 0], &state[2, 0])
+            for t in range(close.shape[0]):
+                atr_row(&high[t, 0], &low[t, 0], &close[t, 0], &state[0, 0], &state[1, 0], &state[2, 0], &out[t, 0],
+                        n, window)
 
 
 # ---------------------------------------------------------------------------------------------------------------- adx
