@@ -109,6 +109,10 @@ def test_rows_are_a_table_in_order_of_creation(ledger):
     assert "payload" not in rows
     assert ledger.rows(kind="fold")["key"].tolist() == ["k4", "k2", "k0"]
     assert ledger.rows(kind="fold", data="y")["key"].tolist() == ["k2", "k0"]
+    many = [*(f"not there {i}" for i in range(1200)), "k1", "k4"]
+    assert ledger.rows(keys=many)["key"].tolist() == ["k4", "k1"]
+    assert ledger.rows(keys=many, kind="fold")["key"].tolist() == ["k4"]
+    assert ledger.rows(keys=[]).empty
 
 
 def test_no_python_object_is_ever_stored_or_loaded(ledger):

@@ -17,9 +17,10 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -294,10 +295,10 @@ class Ledger:
 
     def get_many(self, keys: Iterable[str]) -> dict[str, Cell]:
         """The cells of those of the `keys` that are in the ledger."""
-        keys, found = list(keys), {}
+        found = {}
         with self._connected() as connection:
-            for start in range(0, len(keys), 500):  # SQLite bounds the variables of a statement
-                chosen = sa.select(_cells).where(_cells.c.key.in_(keys[start : start + 500]))
+            for some in _batches(keys):
+                chosen = sa.select(_cells).where(_cells.c.key.in_(some))
                 for row in connection.execute(chosen).mappings():
                     found[row["key"]] = self._cell(row)
         _read.setdefault(self.path, {}).update(dict.fromkeys(found))
@@ -307,25 +308,32 @@ class Ledger:
         """Those of the `keys` that are not in the ledger, in their order."""
         keys, found = list(keys), set()
         with self._connected() as connection:
-            for start in range(0, len(keys), 500):
-                chosen = sa.select(_cells.c.key).where(_cells.c.key.in_(keys[start : start + 500]))
+            for some in _batches(keys):
+                chosen = sa.select(_cells.c.key).where(_cells.c.key.in_(some))
                 found.update(connection.execute(chosen).scalars())
         return [key for key in keys if key not in found]
 
-    def rows(self, *, kind: str | None = None, data: str | None = None) -> pd.DataFrame:
+    def rows(
+        self, *, kind: str | None = None, data: str | None = None, keys: Iterable[str] | None = None
+    ) -> pd.DataFrame:
         """The ledger as a table, oldest first; all columns but the arrays.
 
         Parameters
         ----------
         kind, data : str, optional
             Only the rows with this kind, this data.
+        keys : iterable of str, optional
+            Only the rows of these cells, those of them that are there.
         """
         columns = [column for column in _cells.columns if column.name != "payload"]
         query = sa.select(*columns).order_by(_cells.c.created, _cells.c.key)
         for column, value in ((_cells.c.kind, kind), (_cells.c.data, data)):
             query = query if value is None else query.where(column == value)
+        queries = [query] if keys is None else [query.where(_cells.c.key.in_(some)) for some in _batches(keys)]
         with self._connected() as connection:
-            frame = pd.DataFrame(connection.execute(query).all(), columns=[column.name for column in columns])
+            found = [row for query in queries for row in connection.execute(query)]
+        frame = pd.DataFrame(found, columns=[column.name for column in columns])
+        frame = frame if keys is None else frame.sort_values(["created", "key"], ignore_index=True)
         frame["created"] = pd.to_datetime(frame["created"], utc=True, format="ISO8601")
         return frame
 
@@ -354,6 +362,13 @@ def read_here() -> dict[Path, list[str]]:
     Every walk reads its cells, whoever computed them: so this is what the numbers of a session stand on.
     """
     return {path: [*keys] for path, keys in _read.items() if keys}
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    """SQLite bounds the variables of a statement."""
+    keys = iter(keys)
+    while some := list(islice(keys, 500)):
+        yield some
 
 
 def _row(cell: Mapping) -> dict:

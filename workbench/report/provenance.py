@@ -87,8 +87,7 @@ def _ledger_rows() -> tuple[list[dict], int]:
     for path, keys in ledger.read_here().items():
         read += len(keys)
         if path.is_file():  # a ledger in a folder for the moment is gone by now, and must not be made anew
-            table = ledger.Ledger(path).rows()
-            table = table[table["key"].isin(set(keys))]
+            table = ledger.Ledger(path).rows(keys=keys)
             table["created"] = table["created"].dt.strftime("%Y-%m-%dT%H:%M:%SZ")
             rows += [{**row, "title": _title(row["study"].get("spec"))} for row in table.to_dict("records")]
     return rows, read - len(rows)
