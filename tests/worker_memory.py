@@ -22,6 +22,7 @@ import pandas as pd
 import psutil
 
 from workbench import compute
+from workbench.errors import WorkbenchError
 from workbench.evaluate import PurgedKFold, Splits, WalkForward, walk_forward
 from workbench.models import ModelSpec, models
 from workbench.panel import Panel
@@ -128,7 +129,11 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{'model':30}" + "".join(f"{name:>10}" for name in SPLITS) + f"{'seconds':>10}")
     for name in asked.models or models:
         spec, begun = ModelSpec(name, PARAMS.get(name)), time.perf_counter()
-        shares = [added(spec, splits, *size) for splits in SPLITS.values()]
+        try:
+            shares = [added(spec, splits, *size) for splits in SPLITS.values()]
+        except WorkbenchError as error:  # such as Fama-MacBeth, which needs more symbols than features
+            print(f"{name:30}  {error}", flush=True)
+            continue
         taken = time.perf_counter() - begun
         print(f"{name:30}" + "".join(f"{share:10.1%}" for share in shares) + f"{taken:10.1f}", flush=True)
 
