@@ -17,7 +17,7 @@ unexport PYTHONPATH
 unexport PYTHONHOME
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test report bench notebooks lint unit checked doctor clean distclean
+.PHONY: help setup lab test report bench notebooks lint unit checked fuzz doctor clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | \
@@ -80,6 +80,9 @@ checked: setup ## the law tests on kernels built with bounds checks
 	@cd $(CHECKED)/lib && WORKBENCH_CHECKED=1 python -m pytest -q -n 2 -p no:cacheprovider -c "$(CURDIR)/pyproject.toml" \
 		--rootdir "$(CURDIR)" "$(CURDIR)/tests/test_indicators.py" "$(CURDIR)/tests/test_series.py" "$(CURDIR)/tests/test_backtest.py" \
 		"$(CURDIR)/tests/test_labels.py"
+
+fuzz: setup ## the property tests on fresh examples, a thousand each: some minutes
+	@HYPOTHESIS_PROFILE=explore $(PYTEST) -m hypothesis tests $(ARGS)
 
 doctor: ## what is installed, what is missing and how to get it
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m workbench doctor
