@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from studies import signs
+from studies import panels, signs
 from test_compute import die, wait_for
 
 import workbench as wb
@@ -32,6 +32,7 @@ PARAMS = {
     **{name: {"epochs": 2} for name in ("mlp", "lstm", "tcn")},
 }
 AWAY = [name for name in models if models[name].how == "processes"]
+LONG = {"fama_macbeth": 30_000}  # rows for a fold that is not over before it is stopped
 
 
 class Countdown(CancelToken):
@@ -103,6 +104,8 @@ def both_workers() -> set[int]:
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("name", AWAY)
 def test_a_model_on_processes_is_stopped_within_a_fold_and_its_workers_stay(name, study, tmp_path):
+    if name in LONG:
+        study |= dict(zip(("features", "label"), panels(rows=LONG[name], symbols=5), strict=True))
     spec, study = wb.ModelSpec(name, PARAMS.get(name)), given_to(name, study)
     workers = both_workers()
     stop, ended = CancelToken(), []
