@@ -78,8 +78,7 @@ checked: setup ## the law tests on kernels built with bounds checks
 	@echo "building the kernels with bounds checks"
 	@WORKBENCH_CHECKED=1 $(BIN)/python setup.py -q build --build-base $(CHECKED) --build-lib $(CHECKED)/lib
 	@cd $(CHECKED)/lib && WORKBENCH_CHECKED=1 python -m pytest -q -n 2 -p no:cacheprovider -c "$(CURDIR)/pyproject.toml" \
-		--rootdir "$(CURDIR)" "$(CURDIR)/tests/test_indicators.py" "$(CURDIR)/tests/test_series.py" "$(CURDIR)/tests/test_backtest.py" \
-		"$(CURDIR)/tests/test_labels.py"
+		--rootdir "$(CURDIR)" $(addprefix "$(CURDIR)"/tests/test_,indicators.py series.py backtest.py labels.py)
 
 fuzz: setup ## the property tests on fresh examples, a thousand each: some minutes
 	@HYPOTHESIS_PROFILE=explore $(PYTEST) -m hypothesis tests $(ARGS)

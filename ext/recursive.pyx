@@ -10,6 +10,7 @@ multiply-add with other factors, and one walk serves both.
 Each statistic is a step, a loop over symbols, and a walk that is inlined twice, once for a single series. That one
 waits for the chain from row to row: so what a row takes from its inputs alone is made ready for a strip of rows at
 once, vectorised along time, and the chain is then walked with nothing else on it. A strip with a gap goes row by row.
+Of true ranges two stretches of strips are walked side by side, which no other chain here needs to keep up with TA-Lib.
 
 Tried and slower: for a panel, a steady-state loop without the row counts (no gain: it waits for memory); for a single
 series, one walk for all n (1.5 to 3x slower), and a strip copied out before it is used (reading back across what was

@@ -162,11 +162,7 @@ class Verbs:
                 self._buffers[number] = tuple(np.empty(shape, self.dtype) for _ in range(kernel.outputs))
             outs.append(self._buffers[number][i][:rows])
         if rows and self.columns:
-            watch, state = hooks.kernel, self.states[number]
-            if watch is None:  # Kernel.call once more: its frame would cost as much as the watch
-                kernel.function(*inputs, *params, state, *outs)
-            else:
-                watch(kernel.function, len(inputs) + len(outs), *inputs, *params, state, *outs)
+            kernel.call(inputs, params, self.states[number], outs)
         return outs[0] if kernel.outputs == 1 else tuple(outs)
 
     def speak(self, sentence: Callable, inputs: Sequence[np.ndarray], outs: Sequence[np.ndarray], rows: slice) -> None:

@@ -252,7 +252,7 @@ def _r2_oos(score: np.ndarray, label: np.ndarray, benchmark: float = 0.0) -> flo
 # of planes that `_pair` has made alike
 MEASURES = {"ic": _ic, "rank_ic": _rank_ic, "hit_rate": _hit_rate, "r2": _r2_oos}
 SIGNED = ("hit_rate", "r2")  # those that take 0 for the middle of the labels
-NOT_KNOWN = "scores that are all the same have no rank_ic, and scores of 0 no hit_rate"
+WHY_UNDEFINED = "scores that are all the same have no rank_ic, and scores of 0 no hit_rate"
 CLASS_MEASURES = {"accuracy": accuracy, "log_loss": log_loss}
 
 

@@ -29,7 +29,7 @@ from ..panel import Panel
 from ..registry import Param
 from .cells import How, Task, compute_cells, title
 from .layout import Layout
-from .metrics import CLASS_MEASURES, MEASURES, NOT_KNOWN, check_signed
+from .metrics import CLASS_MEASURES, MEASURES, WHY_UNDEFINED, check_signed
 from .splits import Splits
 from .walk import as_ledger, baseline_specs, cells_of, checked_spec, read_walk
 
@@ -83,7 +83,7 @@ class Sweep:
         if tried[self.measure].isna().all():
             raise DataError(
                 f"no setting of the sweep has a {self.measure}",
-                hint=NOT_KNOWN,
+                hint=WHY_UNDEFINED,
             )
         return self.specs[0]
 

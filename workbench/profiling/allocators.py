@@ -25,7 +25,7 @@ from itertools import repeat
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
-_LEAVING = 0.3  # seconds that threads are given to end; those of a library stay
+_LEAVING = 1.0  # seconds that threads are given to end; those of a library stay
 _KEPT, _MAPPED = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 _PAGE = 4096
 _PASSES = 6  # over a heap: a block of a range of sizes may leave a rest

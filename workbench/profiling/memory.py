@@ -235,9 +235,9 @@ def memory(
     Growth leaves out what the work itself left free in there. The peak does not: a table of less than 4 MiB that has
     grown, as of a dict, stands beside its former ones. Threads that were there before and live on have heaps that only
     they can fill: what the work takes of these is not seen, and a note says how much there is. Nor are places that are
-    free in allocators of a library's own, as of Arrow and torch. Once in some hundred runs a heap of
-    threads was left unfilled, and growth read too low by what went there. After many measurements some 7 MB of
-    Python's arenas stay resident and free, and some tens of MB of addresses.
+    free in allocators of a library's own, as of Arrow and torch. On a crowded machine growth of work in threads was
+    read a third too low once in fifty runs; the cause is not known. After many measurements some 7 MB of Python's
+    arenas stay resident and free, and some tens of MB of addresses.
     """
     traced = _lines_of(work, functions) if lines else None
     if allocations:

@@ -333,11 +333,11 @@ def folds(frame: pd.DataFrame, metric: str | tuple[str, ...] = "ic", *, title: s
             raise UnknownNameError.of("metric", metric, frame.select_dtypes("number").columns)
     metric = next((name for name in wanted if frame[name].notna().any()), None)
     if metric is None:
-        from ...evaluate.metrics import NOT_KNOWN
+        from ...evaluate.metrics import WHY_UNDEFINED
 
         raise DataError(
             f"folds: {' and '.join(wanted)} known in none of {len(frame)} folds: nothing to draw",
-            hint=NOT_KNOWN,
+            hint=WHY_UNDEFINED,
         )
     values = _table(frame[metric], "folds").iloc[:, 0].to_numpy()
     index = pd.DatetimeIndex(frame["test_start"]) if "test_start" in frame.columns else frame.index

@@ -42,11 +42,11 @@ def importance(table: pd.DataFrame, *, title: str | None = None) -> Figure:
         raise DataError("importance: expected the table of an importance", hint="pass study.importance()")
     measure = str(table.columns.name or "measure").replace("_", " ")
     if table["drop"].isna().all():
-        from ...evaluate.metrics import NOT_KNOWN
+        from ...evaluate.metrics import WHY_UNDEFINED
 
         raise DataError(
             f"importance: the {measure} is known in no fold, so nothing drops without a feature: nothing to draw",
-            hint=NOT_KNOWN,
+            hint=WHY_UNDEFINED,
         )
     shown = table.head(MOST).iloc[::-1]
     figure = Figure(
@@ -155,9 +155,9 @@ def parallel(sweep: object, *, title: str | None = None) -> Figure:
     measure = sweep.measure
     table = table[table[measure].notna()].iloc[::-1]  # the best is drawn last, on top
     if table.empty:
-        from ...evaluate.metrics import NOT_KNOWN
+        from ...evaluate.metrics import WHY_UNDEFINED
 
-        raise DataError(f"parallel: no setting has a {measure}", hint=NOT_KNOWN)
+        raise DataError(f"parallel: no setting has a {measure}", hint=WHY_UNDEFINED)
     axes = [_axis(table[name], name) for name in sweep.varied]
     axes.append(_axis(table[measure].astype(float), measure.replace("_", " "), plain=True))
     heights = np.column_stack([axis["heights"] for axis in axes])
