@@ -8,8 +8,7 @@ from cpython.ref cimport PyObject
 from cpython.time cimport perf_counter
 
 cdef extern from "Python.h":
-    object PyObject_Vectorcall(object, PyObject **, size_t, PyObject *)
-    PyObject **PySequence_Fast_ITEMS(object)
+    object PyObject_CallObject(object, object)
 
 cdef extern from "pythread.h":
     unsigned long PyThread_get_thread_ident() noexcept
@@ -32,7 +31,7 @@ cdef struct Entry:
 
 
 cdef class Ring:
-    """A ring of `size` calls: what `workbench.hooks.kernel` is while kernels are recorded."""
+    """A ring of `size` calls: its `record` is what `workbench.hooks.kernel` is while kernels are recorded."""
 
     cdef Entry *entries
     cdef set functions  # that entries point to
@@ -47,13 +46,12 @@ cdef class Ring:
     def __dealloc__(self):
         PyMem_RawFree(self.entries)
 
-    def __call__(self, *args):
+    def record(self, function, Py_ssize_t planes, tuple arguments):
         """Call a kernel, as `workbench.hooks.kernel` is called, and keep when that was, unless it raises."""
         cdef double begun = perf_counter(), ended
         cdef Entry *entry
-        function, planes, first = args[0], args[1], args[2]
-        # not function(*args[2:]): copying the arguments takes as long as reading the clock
-        PyObject_Vectorcall(function, PySequence_Fast_ITEMS(args) + 2, len(args) - 2, NULL)
+        first = arguments[0]
+        PyObject_CallObject(function, arguments)
         ended = perf_counter()
         if function not in self.functions:
             self.functions.add(function)

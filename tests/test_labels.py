@@ -299,6 +299,11 @@ def test_a_barrier_may_be_left_out_and_a_flat_price_has_none():
     with pytest.raises(ParameterError, match="leave out both barriers"):
         triple_barrier(panel_of(up), 2, up=0, down=0)
     assert np.isnan(triple_barrier(panel_of(np.full((9, 1), 1.1)), 2, window=2).values).all()
+    cash = 100 * 1.0001 ** np.arange(200.0)[:, np.newaxis]  # rises by the same each day, up to the last digit
+    for panel in (panel_of(cash), panel_of(cash).astype(np.float32)):
+        assert np.isnan(triple_barrier(panel).values).all()
+    cash[100] *= 1 + 1e-5
+    assert np.count_nonzero(~np.isnan(triple_barrier(panel_of(cash)).values[0])) == 21
 
 
 def test_a_price_outside_its_bar_is_refused():

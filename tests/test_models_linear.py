@@ -16,6 +16,7 @@ import statsmodels.api as sm
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 
 from workbench.errors import DataError
 from workbench.models import Context, ModelSpec, catalog, models
@@ -399,6 +400,19 @@ def test_splines_see_a_bend_and_not_a_constant():
     assert np.mean((fitted.predict(X) - y) ** 2) < 0.015
     without = ModelSpec("splines", {"n_knots": 10, "alpha": 0.01}).build().fit(X[:, [0, 2]], y)
     np.testing.assert_allclose(fitted.predict(X), without.predict(X[:, [0, 2]]), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_splines_are_scikit_learns_ridge_on_their_basis(weighted):
+    rng = np.random.default_rng(1)
+    X = rng.normal(size=(5000, 3))
+    y = np.sin(X[:, 0]) * X[:, 1] + rng.normal(size=5000)
+    weight = rng.uniform(0, 2, 5000) if weighted else None
+    fitted = ModelSpec("splines", {"alpha": 3.0}).build().fit(X, y, sample_weight=weight)
+    basis = fitted.splines_.transform(X)
+    plain = Ridge(alpha=3.0).fit(basis, y, sample_weight=weight)
+    np.testing.assert_allclose(fitted.weights_, plain.coef_, rtol=1e-8)
+    np.testing.assert_allclose(fitted.predict(X), plain.predict(basis), rtol=1e-9, atol=1e-9)
 
 
 def test_the_mean_is_the_mean():

@@ -33,9 +33,6 @@ def run(*command: str):
 @pytest.mark.parametrize(("case", "before"), TABLE)
 def test_small_blocks_are_seen_wherever_they_find_place(case, before):
     found = run("allocated.py", case, before, str(40_000_000))
-    if "threads" in case and any(abs(one["growth"] / one["true growth"] - 1) > 0.02 for one in found):
-        # on a crowded machine growth was read too low once in fifty processes, its cause not found: not twice in a row
-        found = run("allocated.py", case, before, str(40_000_000))
     assert len(found) == 2  # the second time the first one's places are free
     for one in found:
         assert one["growth"] == pytest.approx(one["true growth"], rel=0.02)

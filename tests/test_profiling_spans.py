@@ -91,7 +91,7 @@ def test_a_call_that_raises_is_not_kept_and_a_function_that_is_gone_is_still_nam
     ring, x, out = Ring(3), np.ones((4, 2)), np.empty((4, 2))
     for more in (1, 2, "three", 4, 5):
         with nullcontext() if more != "three" else pytest.raises(TypeError):
-            ring(adds, 2, x, more, out)
+            ring.record(adds, 2, (x, more, out))
         assert ring.full == (more in (4, 5))
     del adds
     gc.collect()
@@ -112,7 +112,7 @@ def test_threads_share_a_ring_and_no_call_is_lost():
 
         mine.__name__ = name
         for _ in range(500):
-            ring(mine, 1, x)
+            ring.record(mine, 1, (x,))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(many, "abcd"))

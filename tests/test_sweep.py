@@ -25,7 +25,7 @@ from workbench.compute import CancelToken
 from workbench.errors import Cancelled, DataError, ParameterError, TaskError
 from workbench.evaluate import PurgedKFold, WalkForward, sweep, walk_forward
 from workbench.evaluate.layout import Layout
-from workbench.evaluate.sweep import BATCH, SAMPLERS, _bytes, _within
+from workbench.evaluate.sweep import COPIES, BATCH, SAMPLERS, _bytes, _within
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, SizesParam, model
 from workbench.registry import Param
@@ -347,7 +347,7 @@ def test_a_memory_budget_counts_the_table_in_the_precision_of_the_model_too(stud
     X = layout.table.X
     assert layout.table_of(FOREST).X.nbytes == X.nbytes / 2
     largest = max(int(fold.train[layout.row, layout.column].sum()) for fold in layout.folds(FOREST))
-    one = 3 * largest * X.shape[1] * 8
+    one = COPIES * largest * X.shape[1] * 8
     assert _within(X.nbytes + one, layout, (RIDGE,), 4) == 1
     assert _within(1.5 * X.nbytes + one, layout, (FOREST, ModelSpec("zero")), 4) == 1
     assert _within(1.5 * X.nbytes + 2 * one, layout, (FOREST, RIDGE), 4) == 2
@@ -383,7 +383,7 @@ def test_a_memory_budget_bounds_how_many_run_at_once(study, registry):
 
         return Counted()
 
-    sweep(ModelSpec("counted"), {"a": [1, 2, 3]}, **ask, memory=table + 3 * table + 100)
+    sweep(ModelSpec("counted"), {"a": [1, 2, 3]}, **ask, memory=table + COPIES * table + 100)
     assert max(most) == 1
 
 

@@ -27,8 +27,9 @@ from workbench.errors import (
 )
 from workbench.evaluate import PurgedKFold, Splits, Walk, WalkForward, compare, hit_rate, r2_oos, walk_forward
 from workbench.evaluate import version as version_module
+from workbench.evaluate.layout import Layout
 from workbench.ledger import Ledger
-from workbench.models import ModelSpec, model, models
+from workbench.models import Context, ModelSpec, model, models
 from workbench.registry import Param
 
 NAN = float("nan")
@@ -432,3 +433,13 @@ def test_what_is_no_trial_is_named():
     said = Walk.__doc__[Walk.__doc__.index("Not counted: the baselines (") :]
     named = said[said.index("(") + 1 : said.index(")")].replace(",", " ").split()
     assert set(named) == {name for name in models if models[name].baseline}
+
+
+def test_the_context_of_a_fit_by_hand_is_that_of_a_walk():
+    features, label = panels()
+    samples = features.stack(valid="all")
+    mine = Context.of_samples(samples, label)
+    layout = Layout(features, label, None)
+    theirs = layout.table.context(np.array([[0, len(samples.row)]]), trained=True)
+    for name in ("row", "column", "table", "table_row", "table_column", "label", "end", "sample_end"):
+        np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name), err_msg=name)

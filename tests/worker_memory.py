@@ -24,10 +24,12 @@ import psutil
 from workbench import compute
 from workbench.errors import WorkbenchError
 from workbench.evaluate import PurgedKFold, Splits, WalkForward, walk_forward
+from workbench.evaluate.layout import Layout
+from workbench.evaluate.table import Table
 from workbench.models import ModelSpec, models
 from workbench.panel import Panel
 
-SPLITS = {"walk": WalkForward(2), "purged": PurgedKFold(3)}
+SPLITS = {"start": None, "walk": WalkForward(2), "purged": PurgedKFold(3)}
 # a fit of seconds: what a worker holds doesn't grow with the trees, the epochs or the starts
 PARAMS = {
     "random_forest": {"n_estimators": 2, "max_depth": 3},
@@ -99,8 +101,16 @@ def warm(spec: ModelSpec, data: tuple[Panel, Panel], folder: Path, number: int) 
     ctypes.CDLL(None).malloc_trim(0)  # what walks before have left free would be taken without being counted
 
 
-def added(spec: ModelSpec, splits: Splits, rows: int, symbols: int = 20, features: int = 30) -> float:
-    """The most that a warm worker adds in a walk of `spec`, as a share of the features' bytes."""
+def read(table: Table, number: int) -> float:
+    """Each sample, once."""
+    return table.X.sum() + np.nansum(table.y)
+
+
+def added(spec: ModelSpec, splits: Splits | None, rows: int, symbols: int = 20, features: int = 30) -> float:
+    """The most that a warm worker adds in a walk of `spec`, as a share of the features' bytes.
+
+    Without splits nothing is fitted: each of two workers reads all samples, as they are lent to it.
+    """
     classes = models[spec.name].task == "classification"
     with tempfile.TemporaryDirectory() as name:
         folder, small = Path(name), panels(150, symbols, features, classes)
@@ -108,7 +118,12 @@ def added(spec: ModelSpec, splits: Splits, rows: int, symbols: int = 20, feature
         before = {pid: private(pid) for pid in workers()}
         large = panels(rows, symbols, features, classes)
         with Watch() as watch:
-            walk_forward(spec, *large, splits=splits, ledger=folder / "large.sqlite", how="processes", workers=2)
+            if splits is None:
+                with Layout(*large, None).lent() as table_of:
+                    tasks = [(f"read {i}", read, table_of(spec), i) for i in range(8)]
+                    compute.run(tasks, how="processes", workers=2)
+            else:
+                walk_forward(spec, *large, splits=splits, ledger=folder / "large.sqlite", how="processes", workers=2)
     return max(most - before.get(pid, 0) for pid, most in watch.most.items()) / large[0].values.nbytes
 
 

@@ -55,10 +55,11 @@ class Kernel(NamedTuple):
 
     def call(self, inputs: Sequence, params: Sequence, state: np.ndarray, outs: Sequence) -> None:
         """Run it, by way of whoever watches."""
+        arguments = (*inputs, *params, state, *outs)
         if (watch := hooks.kernel) is None:
-            self.function(*inputs, *params, state, *outs)
+            self.function(*arguments)
         else:
-            watch(self.function, len(inputs) + len(outs), *inputs, *params, state, *outs)
+            watch(self.function, len(inputs) + len(outs), arguments)
 
 
 def _rolling(function: Callable, parts: int, more: int, outputs: int = 1, line: Callable | None = None) -> Kernel:

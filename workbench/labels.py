@@ -252,9 +252,10 @@ def triple_barrier(
     nearest price of a bar that lies wholly beyond it. Where one bar touches both, the lower one counts: the order
     within a bar is not known, and a stop that may have been hit has been hit.
 
-    There is no label where the volatility is missing (any of the last `window` + 1 prices is) or zero, and on the
-    last `horizon` rows, even where a barrier was touched: the quick ones alone would be no fair sample. A row ahead
-    with a missing price touches nothing; where it is the last one and nothing was touched, there is no label.
+    There is no label where the volatility is missing (any of the last `window` + 1 prices is) or zero up to the
+    rounding of prices, and on the last `horizon` rows, even where a barrier was touched: the quick ones alone would be
+    no fair sample. A row ahead with a missing price touches nothing; where it is the last one and nothing was touched,
+    there is no label.
 
     Parameters
     ----------
@@ -301,6 +302,7 @@ def triple_barrier(
         _check_bars(panel, price, close, high, low)
     width = stddev(roc(close.astype(np.float64, copy=False), window=1) / 100, window=window, ddof=1)
     side, move, span = np.empty((3, *close.shape))
+    width[width <= 4 * np.finfo(close.dtype).eps] = 0.0  # what the rounding of prices leaves of none
     state = np.empty((0, close.shape[1]))
     kernels["triple_barrier"].call([close, high, low, width], [horizon, up, down], state, [side, move, span])
     return side, move, np.where(np.isnan(side), np.nan, width), span
@@ -405,3 +407,10 @@ def label_planes(label: Panel) -> tuple[np.ndarray, np.ndarray]:
                 hint="missing is NaN; a span counts the rows after its own that the label looks at",
             )
     return values, span
+
+
+def last_rows(values: np.ndarray, span: np.ndarray) -> np.ndarray:
+    """The last row that each label looks at, (T, N), of the planes of a label; -1 where there is none."""
+    missing = np.isnan(values)
+    rows = np.arange(len(values))[:, np.newaxis]
+    return np.where(missing, -1, rows + np.where(missing, 0, span).astype(np.intp))

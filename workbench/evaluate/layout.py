@@ -12,10 +12,11 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import DataError, ParameterError
+from ..labels import label_planes, last_rows
 from ..models import ModelSpec, models
 from ..panel import Panel
 from .metrics import CLASS_MEASURES
-from .splits import Fold, Splits, WalkForward, label_planes
+from .splits import Fold, Splits, WalkForward
 from .table import LentTable, Table, locked, runs, taken
 from .version import content, digest
 
@@ -55,8 +56,6 @@ class Layout:
         # most panels have all samples from some row on: then a mask is cut, not gathered
         whole = flat[-1] - flat[0] + 1 == len(flat)
         self._flat = slice(flat[0], flat[-1] + 1) if whole else flat
-        missing = np.isnan(self.known)
-        end = np.arange(len(self.known))[:, np.newaxis] + np.where(missing, 0, span).astype(np.intp)
         self.table = Table(
             X=samples.values,
             y=locked(self.known.ravel()[self._flat]),
@@ -64,7 +63,7 @@ class Layout:
             row=locked(self.row.astype(np.int32)),
             column=locked(self.column.astype(np.int32)),
             label=locked(self.known),
-            end=locked(np.where(missing, -1, end)),
+            end=locked(last_rows(self.known, span)),
         )
         self.moments: dict[int, list] = {}  # by look-back: those of each fold's training samples
         self._lent: dict[str, LentTable] | None = None  # by dtype; None outside of a block that lends

@@ -34,7 +34,7 @@ from .splits import Splits
 from .walk import as_ledger, baseline_specs, cells_of, checked_spec, read_walk
 
 BATCH = 8  # settings that a sampler is asked for before it is told what the last ones were worth
-COPIES = 3  # of its training samples that a fit may hold at once: scaled, in another layout or precision
+COPIES = 4  # of its training samples that a fit may hold at once: scaled, in another layout or precision
 LOSSES = {"log_loss"}  # measures of which less is better
 COLUMNS = {"model", *MEASURES, *CLASS_MEASURES, "worst_fold", "best_fold", "samples", "seconds", "weighted"}
 COLUMNS |= {"error", "baseline"}
@@ -158,7 +158,7 @@ def sweep(
     memory : int or str, optional
         Bytes, or as in "2 GB" (10**9 each) or "2 GiB" (2**30 each), that the samples (in float32 once more, for
         models that compute in it) and the fits beside each other may take: so many of them run at once as fit, each
-        counted as three copies of its training samples. Default: no bound.
+        counted as four copies of its training samples. Default: no bound.
 
     Returns
     -------

@@ -79,8 +79,8 @@ class Table:
         return _Placed(self, at, trained)
 
     def labels(self, at: np.ndarray) -> np.ndarray:
-        """The labels of the samples in the runs `at` alone, NaN elsewhere: ndarray of shape (T, N)."""
-        label = np.full(self.label.shape, np.nan)
+        """The labels of the samples in the runs `at` alone, NaN elsewhere: ndarray of shape (T, N), by symbol."""
+        label = np.full(self.label.shape, np.nan, order="F")
         for first, last in at:
             for start in range(first, last, PIECE):
                 piece = slice(start, min(start + PIECE, last))

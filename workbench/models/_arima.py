@@ -126,7 +126,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
             raise DataError("arima: not one label to train on", hint="look at the label and at the training rows")
         rows = np.flatnonzero(there.any(axis=1))
         self.first_, self.known_ = int(rows[0]), int(np.max(end, where=there, initial=-1))
-        self.label_ = np.array(label[: rows[-1] + 1].T, dtype=np.float64, order="C").T  # each symbol lies in one piece
+        self.label_ = np.asarray(label, dtype=np.float64, order="F")[: rows[-1] + 1]  # each symbol lies in one piece
         columns = list(self.label_[self.first_ :].T)
         chosen, tried = self._chosen(columns, orders)
         pool = None if all(fit.labels for fit in chosen) else self.label_[~np.isnan(self.label_)]

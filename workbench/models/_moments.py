@@ -89,6 +89,16 @@ def _chunk(X: np.ndarray, y: np.ndarray, weight: np.ndarray | None) -> Moments:
     return Moments(len(X), total, mean, product)
 
 
+def penalised(product: np.ndarray, right: np.ndarray, alpha: float) -> np.ndarray:
+    """The coefficients of a ridge regression: (F,), of products (F, F) of the features and (F,) with the target."""
+    system = product + alpha * np.identity(len(product))
+    try:
+        return linalg.cho_solve(linalg.cho_factor(system, lower=True), right)
+    except linalg.LinAlgError:  # singular to rounding: the penalty is too small beside the features
+        values, vectors = linalg.eigh(system)
+        return vectors @ ((vectors.T @ right) / np.maximum(values, alpha))
+
+
 class _OfMoments(RegressorMixin, BaseEstimator):
     """A linear regressor that sees moments: `_solved` gives its coefficients.
 
@@ -136,14 +146,8 @@ class Ridge(_OfMoments):
         scale, flat = (each[:-1] for each in moments.scales())
         system = moments.product[:-1, :-1] / np.outer(scale, scale)
         system[flat], system[:, flat] = 0.0, 0.0
-        system[np.diag_indices_from(system)] += self.alpha
         right = np.where(flat, 0.0, moments.product[:-1, -1] / scale)
-        try:
-            solved = linalg.cho_solve(linalg.cho_factor(system, lower=True), right)
-        except linalg.LinAlgError:  # singular to rounding: the penalty is too small beside the features
-            values, vectors = linalg.eigh(system)
-            solved = vectors @ ((vectors.T @ right) / np.maximum(values, self.alpha))
-        return solved / scale
+        return penalised(system, right, self.alpha) / scale
 
 
 class Standardised(_OfMoments):

@@ -35,7 +35,7 @@ from ..kernels import poll
 from ._modules import Convolution, Recurrent, perceptron
 from .context import Context
 
-_PREDICT_ROWS = 65_536  # rows of features a step of predict: bounds its memory
+_PREDICT_ROWS = 8_192  # rows of features a step of predict: bounds its memory
 _OPENMP = ThreadpoolController().select(user_api="openmp")
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
+from itertools import repeat
 
 import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import Ridge
 from sklearn.preprocessing import SplineTransformer
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -19,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from ..errors import Cancelled, DataError, ParameterError, WorkbenchError
 from ..kernels import poll
 from ._estimators import checked_weight
+from ._moments import Moments, penalised
 from ._regression import interval_table
 from .nonlinear import Curve
 
@@ -29,7 +32,7 @@ _TIE = 1e-6  # relative difference of sums of squares that counts as none
 _VANISHED = 1e-5  # gradient, in standard errors, that counts as none
 _EXACT = 1e-10  # residual, relative to the target, that counts as none
 _ROUNDS = 5  # of more starts, while worse minima are seen
-_ROWS = 8192  # samples whose splines are computed at a time
+_ROWS = 2048  # samples whose splines are computed at a time
 _FLAT = 1e-9  # effect of a parameter, or share of it that others don't have, that counts as none
 
 
@@ -394,6 +397,10 @@ def _knots(x: np.ndarray, weight: np.ndarray | None, count: int) -> np.ndarray:
     return knots
 
 
+def _pieces(values: np.ndarray) -> Iterator[np.ndarray]:
+    return (values[start : start + _ROWS] for start in range(0, len(values), _ROWS))
+
+
 class SplineRegressor(RegressorMixin, BaseEstimator):
     """B-splines of each feature, with knots at its quantiles, and ridge regression on them.
 
@@ -406,7 +413,9 @@ class SplineRegressor(RegressorMixin, BaseEstimator):
     Attributes
     ----------
     splines_ : SplineTransformer
-    ridge_ : Ridge
+    weights_ : ndarray of shape (n_splines,)
+        Of each spline of the basis.
+    intercept_ : float
     n_features_in_ : int
     """
 
@@ -423,19 +432,21 @@ class SplineRegressor(RegressorMixin, BaseEstimator):
         beyond = "linear" if self.degree else "constant"
         self.splines_ = SplineTransformer(degree=self.degree, knots=knots, extrapolation=beyond, include_bias=False)
         self.splines_.fit(X)
-        self.ridge_ = Ridge(alpha=self.alpha).fit(self._basis(X), y, sample_weight=weight)
+        each = zip(self._basis(X), _pieces(y), repeat(None) if weight is None else _pieces(weight), strict=False)
+        # one after the other: the products of all pieces would take more than the features
+        moments = reduce(lambda *two: Moments.merged(two), (Moments.of(*piece) for piece in each))
+        self.weights_ = penalised(moments.product[:-1, :-1], moments.product[:-1, -1], self.alpha)
+        self.intercept_ = float(moments.mean[-1] - moments.mean[:-1] @ self.weights_)
         return self
 
-    def _basis(self, X: np.ndarray) -> np.ndarray:
-        """The splines at each sample, some samples at a time: the same bits, and it can be stopped between."""
-        parts = []
-        for start in range(0, len(X), _ROWS):
+    def _basis(self, X: np.ndarray) -> Iterator[np.ndarray]:
+        """The splines at each sample, some samples at a time: those of all are many times the features."""
+        for piece in _pieces(X):
             poll()
-            parts.append(self.splines_.transform(X[start : start + _ROWS]))
-        return np.concatenate(parts)
+            yield self.splines_.transform(piece)
 
     def predict(self, X):
         """The sum of the curves at each sample of `X`: ndarray of shape (n_samples,)."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        return self.ridge_.predict(self._basis(X))
+        return np.concatenate([splines @ self.weights_ + self.intercept_ for splines in self._basis(X)])

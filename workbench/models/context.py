@@ -12,6 +12,10 @@ from functools import cached_property
 
 import numpy as np
 
+from ..labels import label_planes, last_rows
+from ..panel import Panel
+from ..panel.core import Samples
+
 
 @dataclass(frozen=True, eq=False)
 class Context:
@@ -49,6 +53,23 @@ class Context:
         label = np.full((n, 1), np.nan) if y is None else np.asarray(y, dtype=float).reshape(n, 1)
         end = np.where(np.isnan(label), -1, row[:, np.newaxis] + 1)
         return cls(row, column, X, row, column, label, end)
+
+    @classmethod
+    def of_samples(cls, samples: Samples, label: Panel) -> Context:
+        """The context for a fit by hand, of samples as `Panel.stack` gives them and the label of the same panel.
+
+        Parameters
+        ----------
+        samples : Samples
+            All that may be looked back at: of each, row and symbol are those of `label`.
+        label : Panel
+            As `workbench.labels` makes it; of the samples alone, for none other may be known.
+        """
+        values, span = label_planes(label)
+        known = np.full(values.shape, np.nan)
+        known[samples.row, samples.column] = values[samples.row, samples.column]
+        X, row, column = samples
+        return cls(row, column, X, row, column, known, last_rows(known, span))
 
     @cached_property
     def _place(self) -> np.ndarray:

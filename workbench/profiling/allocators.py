@@ -25,7 +25,7 @@ from itertools import repeat
 from pathlib import Path
 
 _TASKS = Path("/proc/self/task")
-_LEAVING = 1.0  # seconds that threads are given to end; those of a library stay
+_LEAVING = 3.0  # seconds that threads are given to end, at most
 _KEPT, _MAPPED = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 _PAGE = 4096
 _PASSES = 6  # over a heap: a block of a range of sizes may leave a rest
@@ -71,16 +71,31 @@ def trim() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def threads() -> set[int]:
+def threads_leave() -> None:
+    """Wait until threads that were joined have ended: a joined one runs on for a moment, and keeps its heap so long.
+
+    A library's own threads stay, and wait: what Python does not know and what is no longer asleep is leaving.
+    """
+    last = time.monotonic() + _LEAVING
+    while any(_awake(thread) for thread in _threads() - _known()) and time.monotonic() < last:
+        time.sleep(0.001)
+
+
+def _known() -> set[int]:
+    return {thread.native_id for thread in threading.enumerate()}
+
+
+def _threads() -> set[int]:
     """The ids of this process's threads, where the system tells."""
     return {int(task.name) for task in _TASKS.iterdir()} if _TASKS.is_dir() else set()
 
 
-def threads_end(since: set[int]) -> None:
-    """Wait until those that were joined and were not there `since` have ended: so long each keeps its heap."""
-    last = time.monotonic() + _LEAVING
-    while threads() - since - {t.native_id for t in threading.enumerate()} and time.monotonic() < last:
-        time.sleep(0.001)
+def _awake(thread: int) -> bool:
+    try:
+        state = (_TASKS / str(thread) / "stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:  # it has ended
+        return False
+    return state != b"S"
 
 
 @contextmanager
@@ -195,7 +210,7 @@ class Filling:
         Only a thread that has a heap can take blocks of it, and which one it has shows by what grows. That none is left
         without a thread shows by a new one: where no thread came or went, it is known from the last time.
         """
-        now, heaps = threads(), Heap.all(libc)
+        now, heaps = _threads(), Heap.all(libc)
         then, count, spare = Filling._last
         most = spare + len(heaps) - count if now == then else len(heaps) - 1
         seen = {self._heap_of(libc, None)}
@@ -208,8 +223,8 @@ class Filling:
                 seen.add(at)
                 if at is not None:
                     self._fill_heap(libc, worker, at)
-        threads_end(now)
-        self.unseen = sum(heap.free for at, heap in enumerate(heaps) if at not in seen | {0})
+        threads_leave()
+        self.unseen = sum(sum(heap.chunks) for at, heap in enumerate(heaps) if at not in seen | {0})
         Filling._last = now, len(Heap.all(libc)), len(seen) - 1
 
     def _heap_of(self, libc: ctypes.PyDLL, worker: ThreadPoolExecutor | None) -> int | None:

@@ -23,7 +23,7 @@ from typing import ClassVar
 import pandas as pd
 
 from . import collect
-from .allocators import Filling, large_blocks_apart, threads, threads_end, trim
+from .allocators import Filling, large_blocks_apart, threads_leave, trim
 from .collect import Work, collector
 from .result import TOP, Comparison, Result
 from .words import CODE, LIBRARY, OWN, TEXT, kind_of, where
@@ -84,13 +84,13 @@ class Meter:
         self.collect = collect  # garbage of any age: takes half a second where torch is loaded
 
     def _settle(self) -> Filling | None:
+        threads_leave()
         gc.collect(2 if self.collect else 1)
         trim()
         return Filling() if self.fill else None
 
     def __enter__(self) -> Meter:
         self.most = 0
-        self._threads = threads()
         self.filling = self._settle()
         self.exact = set_back()
         if self.exact:
@@ -110,8 +110,6 @@ class Meter:
             after = status()
             self.mapped = max(after["RssFile"] - before["RssFile"], 0)
             most = max(after["VmHWM"], self.most)
-            if self.fill:
-                threads_end(self._threads)
             again = self._settle()
             held = status()
             held["VmRSS"] = _counted(held["VmRSS"])
@@ -235,8 +233,7 @@ def memory(
     Growth leaves out what the work itself left free in there. The peak does not: a table of less than 4 MiB that has
     grown, as of a dict, stands beside its former ones. Threads that were there before and live on have heaps that only
     they can fill: what the work takes of these is not seen, and a note says how much there is. Nor are places that are
-    free in allocators of a library's own, as of Arrow and torch. On a crowded machine growth of work in threads was
-    read a third too low once in fifty runs; the cause is not known. After many measurements some 7 MB of Python's
+    free in allocators of a library's own, as of Arrow and torch. After many measurements some 7 MB of Python's
     arenas stay resident and free, and some tens of MB of addresses.
     """
     traced = _lines_of(work, functions) if lines else None

@@ -115,7 +115,7 @@ class Recorder:
         if self.tasks:
             hooks.task = self._task
         if self.kernels:
-            hooks.kernel = self._ring
+            hooks.kernel = self._ring.record
         self.begun = time.perf_counter()
         return self
 
