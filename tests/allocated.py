@@ -74,8 +74,16 @@ def mapping(total: int) -> Made:
         held[i] = (i * 1.5, None)
         tables.add(sys.getsizeof(held))
     items = count * (taken(sys.getsizeof(count)) + taken(sys.getsizeof(held[1000])) + taken(sys.getsizeof(1.5)))
-    former = sum(size for size in sorted(tables)[:-1] if size < 4 << 20)
+    former = sum(size for size in sorted(tables)[:-1] if size < 256 << 10)
     return Made(held, items + sys.getsizeof(held), former)
+
+
+def growing(total: int) -> Made:
+    """A list of one and the same: what it asks for beyond its end is not touched."""
+    held: list = []
+    for _ in range(total // 8):
+        held.append(None)
+    return Made(held, 8 * len(held))
 
 
 def threaded(make: Callable[[int], Made], count: int = 4) -> Callable[[int], Made]:
@@ -137,6 +145,7 @@ CASES: dict[str, Callable[[int], Made]] = {
     "arrays of 4 KB in a pool": pooled(arrays(4096)),
     "bytes of 20,000 in a pool": pooled(text(20_000)),
     "a large array": large,
+    "a list that grows": growing,
 }
 
 

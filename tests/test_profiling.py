@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import gc
 import sys
@@ -293,6 +294,15 @@ def test_callbacks_that_nobody_takes_off_the_list_are_named_by_their_type():
     assert row(rows, what="type", where="function")["count_a_run"] == 1
     assert row(rows, what="type", where="method")["count_a_run"] == 1
     HELD.clear()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes memory of the C library")
+def test_memory_that_python_knows_nothing_of_is_said_to_grow():
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype = ctypes.c_void_p
+    profile = profiling.leaks(lambda: ctypes.memset(libc.malloc(2_000_000), 1, 2_000_000) and None, runs=3)
+    assert "the process did, by 2" in profile.notes[0]
+    assert profile.facts["process a run"][0] == pytest.approx(2e6, rel=0.1)
 
 
 def test_a_clean_run_raises_no_alarm():

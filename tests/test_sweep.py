@@ -25,7 +25,7 @@ from workbench.compute import CancelToken
 from workbench.errors import Cancelled, DataError, ParameterError, TaskError
 from workbench.evaluate import PurgedKFold, WalkForward, sweep, walk_forward
 from workbench.evaluate.layout import Layout
-from workbench.evaluate.sweep import COPIES, BATCH, SAMPLERS, _bytes, _within
+from workbench.evaluate.sweep import BATCH, COPIES, SAMPLERS, _bytes, _within
 from workbench.ledger import Ledger
 from workbench.models import ModelSpec, SizesParam, model
 from workbench.registry import Param

@@ -286,6 +286,11 @@ def test_a_run_shows_folds_figures_and_what_was_tried_and_the_kernel_stays_free(
     assert "Tried on this label: 2 trials" in text_of(made)
     assert made.result.trials == 2
     assert len(trials(ledger)) == 2 + 2  # and the baselines
+    made.spec = {**made.spec, "label": {"name": "forward_return", "params": {"horizon": 11}}}
+    made.run()
+    made.stop()
+    assert "Tried on this label: 2 trials" not in text_of(made)  # those were tried on another
+    assert made.wait(60)
 
 
 def test_a_run_says_in_a_line_what_it_cannot_draw(made):

@@ -27,6 +27,7 @@ from pathlib import Path
 _TASKS = Path("/proc/self/task")
 _LEAVING = 3.0  # seconds that threads are given to end, at most
 _KEPT, _MAPPED = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
+_LARGE = 256 << 10
 _PAGE = 4096
 _PASSES = 6  # over a heap: a block of a range of sizes may leave a rest
 _PROBE = 4096  # bytes of a block that shows whose heap it is
@@ -100,16 +101,16 @@ def _awake(thread: int) -> bool:
 
 @contextmanager
 def large_blocks_apart() -> Iterator[None]:
-    """Within this block glibc maps each array of 4 MiB and more by itself: numpy asks huge pages for them.
+    """Within this block glibc maps each block of 256 KiB and more by itself, as it does in a process that has begun.
 
-    On the heap these would take more than is touched. Afterwards it does so from 32 MiB on, as in any process that has
-    once freed such a block.
+    On the heap a list or a table that grows would leave what it was before beside it, and numpy asks huge pages for
+    arrays of 4 MiB. Afterwards it does so from 32 MiB on, as in any process that has once freed such a block.
     """
     libc = _libc()
     if libc is None:
         yield
         return
-    libc.mallopt(_MAPPED, 4 << 20)
+    libc.mallopt(_MAPPED, _LARGE)
     # as far as glibc raises it by itself, once a large block was freed: what is below is not unmapped when it is freed,
     # and so is counted to the page
     libc.mallopt(_KEPT, 64 << 20)

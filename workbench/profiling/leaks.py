@@ -22,6 +22,7 @@ _CONTAINERS = {list, dict, set, deque, OrderedDict, defaultdict}
 _COUNTED = {list, dict, set, tuple, FunctionType, MethodType}
 # Bytes a run below which a line is no leak: what it allocates itself, and what libraries keep for themselves.
 _LEAST, _LEAST_WITHIN = 16, 1024
+_LEAST_UNSEEN = 100_000  # bytes a run by which a process grows, from which on it is said
 # Frames, cells and numbers come and go with what looks; libraries keep references and let them go in batches.
 _KEPT = ("builtins", "weakref")
 
@@ -93,7 +94,15 @@ def leaks(work: Work, *, runs: int = 5, warmup: int = 2, top: int = TOP) -> Leak
         "held by them": (float(frame["bytes_a_run"].sum()), "B"),
         "process a run": (meter.growth / runs, "B"),
     }
-    notes = [] if len(frame) or error else ["Nothing grew in every run."]
+    notes = []
+    if not (len(frame) or error):
+        unseen = meter.growth / runs
+        notes = [
+            f"Nothing that Python knows of grew in every run; the process did, by {size(unseen)} a run: memory that "
+            "compiled code takes for itself, or a cache."
+            if unseen > _LEAST_UNSEEN
+            else "Nothing grew in every run."
+        ]
     if little:
         notes.append(f"Libraries keep {size(little)} more a run for themselves: too little to be named as a leak.")
     return LeakProfile(work.title, frame, facts=facts, notes=notes, top=top, error=error)

@@ -211,7 +211,7 @@ def memory(
         Also by line, with memory_profiler's tracer, of the work and of functions defined beside it.
     allocations : bool, default False
         Also what Python's allocators and numpy still hold at the end, by the line that allocated it (tracemalloc):
-        work of many small objects takes 10 to 20 times as long, and tracemalloc's own memory is in the peak.
+        work of many small objects takes 20 to 200 times as long, and tracemalloc's own memory is in the peak.
     functions : sequence of str, optional
         Dotted names of more functions whose lines are wanted.
     top : int, default 20
@@ -230,10 +230,10 @@ def memory(
     What Python and glibc have free is filled before the work and let go after it: so both numbers are what the work
     takes, with what its blocks take besides (up to 16 bytes each), also of small blocks and in threads, within 2 % from
     10 MB on, or 20 MB for a peak that is past when the work ends: the mark may be late, by some 0.3 MB on two CPUs.
-    Growth leaves out what the work itself left free in there. The peak does not: a table of less than 4 MiB that has
-    grown, as of a dict, stands beside its former ones. Threads that were there before and live on have heaps that only
-    they can fill: what the work takes of these is not seen, and a note says how much there is. Nor are places that are
-    free in allocators of a library's own, as of Arrow and torch. After many measurements some 7 MB of Python's
+    Growth leaves out what the work itself left free in there. The peak does not: while it moves, a list or table of
+    less than 256 KiB that grows stands beside what it was. Threads that were there before and live on have heaps that
+    only they can fill: what the work takes of these is not seen, and a note says how much there is. Nor are places that
+    are free in allocators of a library's own, as of Arrow and torch. After many measurements some 7 MB of Python's
     arenas stay resident and free, and some tens of MB of addresses.
     """
     traced = _lines_of(work, functions) if lines else None

@@ -182,7 +182,7 @@ class Chooser(ipw.VBox):
                 raise
             for output in self._figures.values():
                 output.outputs = ()
-            self._summary.value = self._account.value = ""
+            self._summary.value = self._account.value = self._earlier.value = ""  # trials of another label, perhaps
             self._shown.children = ()
             self._state.value = ""
             self._job = Job(self._choice, self._panel, ledger, self._told)
