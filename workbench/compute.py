@@ -39,8 +39,8 @@ from . import hooks
 from .errors import Cancelled, ParameterError, TaskError, UnknownNameError, WorkbenchError, hush
 
 HOWS = ("threads", "serial", "processes")
-LOOK = 0.01  # seconds between two looks whether to stop
-GRACE = 0.03  # seconds that tasks are given to end by themselves once it is asked for
+LOOK = 0.005  # seconds between two looks whether to stop
+GRACE = 0.015  # seconds that tasks are given to end by themselves once it is asked for
 PATIENCE = 0.1  # seconds between two looks whether a worker process still has a parent, and a task in it its flag
 
 
