@@ -218,6 +218,31 @@ def test_a_lock_that_is_taken_is_told_from_one_that_is_free():
     assert all(isinstance(look, Look) and look.asked <= look.got for look in taken.looks)
 
 
+def test_one_call_that_holds_the_lock_weighs_by_its_length():
+    def hold():
+        sum(range(15_000_000))  # one instruction: nobody else is let in meanwhile
+
+    with Witness() as alone:
+        begun = time.perf_counter()
+        hold()
+        took = time.perf_counter() - begun
+    if not alone.exact:
+        pytest.skip("this system does not tell waiting for a CPU from waiting for the lock")
+    assert alone.share > 0.9  # the only look was waiting when it ended
+    assert all(look.asked < begun + took for look in alone.looks)
+    with Witness() as half:
+        hold()
+        time.sleep(took)
+    assert 0.2 < half.share < 0.8
+
+    def holds_it_once(x, state, out):
+        hold()
+
+    x = np.ones((1, 1))
+    profile = profiling.kernels(Kernel(holds_it_once, state=lambda: 0).call, [x], (), x, [x])
+    assert row(profile.to_frame(), kernel="holds_it_once")["gil_free"] < 0.2
+
+
 # ----------------------------------------------------------------------------------------------------------- study
 
 

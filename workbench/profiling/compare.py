@@ -100,7 +100,7 @@ def compare(
 
     Notes
     -----
-    The share of the GIL is that of looks, five hundred a second, that found it taken (`workbench.profiling.gil`).
+    The share of the GIL is that of moments, five hundred a second, at which it was taken (`workbench.profiling.gil`).
     """
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
