@@ -37,7 +37,7 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ParameterError
-from .collect import Work, collector
+from .collect import Work, apart, awaited, collector
 from .gil import Witness
 from .memory import Meter, set_back, status
 from .result import TOP, Result
@@ -203,7 +203,7 @@ def _run_code(code, namespace: dict) -> Any:
     namespace.pop(RESULT, None)
     value = FunctionType(code, namespace)()
     if inspect.iscoroutine(value):
-        asyncio.run(value)
+        awaited(value)
     return namespace.get(RESULT)
 
 
@@ -218,8 +218,8 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
     import joblib
 
     items, workers = list(items), workers or joblib.cpu_count()
-    awaited = inspect.iscoroutinefunction(task)
-    call = partial(_awaited, task) if awaited else task
+    is_async = inspect.iscoroutinefunction(task)
+    call = partial(_awaited, task) if is_async else task
 
     def serial() -> list:
         return [call(item) for item in items]
@@ -235,7 +235,7 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
     def loop() -> list:
         async def all_of_them() -> list:
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(workers))  # the loop shuts it down
-            return await asyncio.gather(*(task(i) if awaited else asyncio.to_thread(task, i) for i in items))
+            return await asyncio.gather(*(task(i) if is_async else asyncio.to_thread(task, i) for i in items))
 
         return _on_a_loop(all_of_them)
 
@@ -253,14 +253,13 @@ def _on_a_loop(make: Callable) -> Any:
         async def main():
             return await make()
 
-        return asyncio.run(main())
+        return awaited(main())
 
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return run()
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
+    return apart(run)
 
 
 def _once(name: str, variant: Callable, first: First, runs: list[tuple]) -> BaseException | None:
