@@ -252,11 +252,15 @@ def apart(call: Callable[[], Any]) -> Any:
 
     with ThreadPoolExecutor(1, thread_name_prefix="profiled") as pool:
         future = pool.submit(run)
+        interrupted = False
         while not future.done():
             try:
+                if interrupted:  # here, as the next one may come meanwhile
+                    interrupted = False
+                    interrupts.send()
                 wait([future])
             except KeyboardInterrupt:
-                interrupts.send()
+                interrupted = True
     return future.result()
 
 
