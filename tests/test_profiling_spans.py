@@ -426,6 +426,11 @@ def test_variants_may_be_callables_and_work_within_a_running_loop():
     ("text", "said"),
     [
         ("x = 1\n", "no line says"),
+        ("def task(i):\n    return i\n", "does not define items"),
+        ("# variants: two\n# varient: a\n1\n", "line 1: '# variants: two' is no mark"),
+        ("x = 1\n# variant: a\n1\n# varient: b\n2\n", "line 4: '# varient: b' is no mark"),
+        ("## Variante : b\n2\n", "did you mean '# variant: b'"),
+        ("task, items = 1, 2\n", "task is a int, items a int"),
         ("# variant: a\n1\n# variant: a\n2\n", "expected a name each"),
         ("# variant:\n1\n", "expected a name each"),
         ("# variant: a\n1\n  # variant: b\n2\n", "line 3: '# variant: b' is indented"),
@@ -437,6 +442,19 @@ def test_what_is_no_comparison_is_told(text, said):
         profiling.compare(text)
     with pytest.raises(ParameterError, match="workers=0 is not a number"):
         profiling.compare(ITEMS, workers=0)
+
+
+def test_what_an_earlier_cell_left_is_not_run_unasked():
+    ran: list[int] = []
+    left = {"task": ran.append, "items": [1]}
+    for text in ("1\n", "# varient: a\n1\n", "items = [2]\n", "def f():\n    task = items = 1\n"):
+        with pytest.raises(ParameterError):
+            profiling.compare(Work.text(text, left, "<code>", "cell"), rounds=1)
+    assert ran == []
+    # what only looks like a mark is prose where nothing misses
+    fine = "# Variants: four\nitems = items * 2\nfrom operator import neg as task\n"
+    profiling.compare(Work.text(fine, left, "<code>", "cell"), rounds=1, workers=1)
+    assert left["items"] == [1, 1]
 
 
 def test_an_error_in_a_variant_names_it_and_its_line():

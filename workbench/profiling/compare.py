@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dis
 import inspect
 import io
 import itertools
@@ -26,9 +27,10 @@ import statistics
 import sys
 import time
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import partial
 from types import FunctionType
 from typing import Any, ClassVar
@@ -44,6 +46,7 @@ from .result import TOP, Result
 from .words import CODE
 
 _MARK = re.compile(r"#\s*variant\s*:(?P<name>.*)", re.IGNORECASE)
+_NEAR = re.compile(r"#\W*(?P<word>\w+)\s*:\s*(?P<name>.*)")
 RESULT = "result"
 
 
@@ -96,7 +99,8 @@ def compare(
     Raises
     ------
     ParameterError
-        No variant is marked and there is no task with items; a mark is indented; a name is empty or given twice.
+        No variant is marked and the code itself defines no task with items; a mark is misspelt or indented; a name is
+        empty or given twice.
 
     Notes
     -----
@@ -165,6 +169,7 @@ def variants_of(work: Work, workers: int | None) -> tuple[BaseException | None, 
             f"{work.title} has no variants", hint="give code with '# variant: name' lines, or a dict of callables"
         )
     marks = _marks(work.source)
+    _check_defined(work, marks)
     if not marks:
         error = work.run()
         return (error, {}) if error is not None else (None, over_items(work.namespace, workers))
@@ -182,20 +187,46 @@ def variants_of(work: Work, workers: int | None) -> tuple[BaseException | None, 
 
 
 def _marks(source: str) -> dict[int, str]:
-    """Where in the text each variant begins, and its name: by its comments, as a string may hold a mark too."""
+    """Where in the text each variant begins, and its name."""
     found = {}
     begins = [0, *itertools.accumulate(map(len, io.StringIO(source)))]
-    for kind, text, (line, column), _, whole in tokenize.generate_tokens(io.StringIO(source).readline):
-        mark = _MARK.fullmatch(text.strip()) if kind == tokenize.COMMENT else None
-        if mark is None or whole[:column].strip():
-            continue
-        if column:
+    for line, column, text in _comments(source):
+        mark = _MARK.fullmatch(text)
+        if mark is not None and column:
             raise ParameterError(
-                f"line {line}: {text.strip()!r} is indented, expected at the beginning of its line",
+                f"line {line}: {text!r} is indented, expected at the beginning of its line",
                 hint="a variant is a part of the text, and can't begin within a function or a block",
             )
-        found[begins[line - 1]] = mark["name"].strip()
+        if mark is not None:
+            found[begins[line - 1]] = mark["name"].strip()
     return found
+
+
+def _comments(source: str) -> Iterator[tuple[int, int, str]]:
+    """(line, column, text) of each comment on a line of its own; a string may hold what looks like one."""
+    for kind, text, (line, column), _, whole in tokenize.generate_tokens(io.StringIO(source).readline):
+        if kind == tokenize.COMMENT and not whole[:column].strip():
+            yield line, column, text.strip()
+
+
+def _check_defined(work: Work, marks: dict[int, str]) -> None:
+    """Refuse a mark that is misspelt, and what is defined in an earlier cell alone: it isn't run unasked."""
+    stored = {i.argval for i in dis.get_instructions(work.code) if i.opname in ("STORE_NAME", "STORE_GLOBAL")}
+    missing = [] if marks else [name for name in ("task", "items") if name not in stored]
+    if not marks and not missing:
+        return
+    for line, _, text in _comments(work.source):
+        near = _NEAR.fullmatch(text)
+        if near and not _MARK.fullmatch(text) and get_close_matches(near["word"].lower(), ["variant"], cutoff=0.7):
+            raise ParameterError(
+                f"line {line}: {text!r} is no mark of a variant", hint=f"did you mean '# variant: {near['name']}'?"
+            )
+    if missing:
+        raise ParameterError(
+            "there is nothing to compare: no line says '# variant: name', and the code itself does not define "
+            f"{' and '.join(missing)}",
+            hint="mark variants by '# variant: name', or define both `def task(item)` and `items`",
+        )
 
 
 def _run_code(code, namespace: dict) -> Any:
@@ -212,8 +243,8 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
     task, items = namespace.get("task"), namespace.get("items")
     if not callable(task) or items is None:
         raise ParameterError(
-            "there is nothing to compare: no line says '# variant: name', and there is no task with items",
-            hint="mark variants by '# variant: name', or define `def task(item)` and `items`",
+            f"there is nothing to compare: task is a {type(task).__name__}, items a {type(items).__name__}",
+            hint="task is called with each of the items: `def task(item)`, `items = range(8)`",
         )
     import joblib
 
