@@ -119,12 +119,12 @@ class Work:
         main.__file__ = str(path)
         source = decode_source(path.read_bytes())
         work = cls.text(source, main.__dict__, str(path.resolve()), path.name, keep=True)
-        inner, words = work.call, [str(path), *argv]
+        inner, words, folder = work.call, [str(path), *argv], str(path.resolve().parent)  # here, not while profiled
 
         def call():
             former = sys.argv, sys.modules.get("__main__"), sys.path[:]
             sys.argv, sys.modules["__main__"] = words, main
-            sys.path.insert(0, str(path.resolve().parent))
+            sys.path.insert(0, folder)
             try:
                 return inner()
             finally:
