@@ -139,7 +139,7 @@ def test_lines_of_text_of_nested_functions_of_methods_and_of_threads_are_counted
     [
         ("import asyncio\nasync def f():\n    x = 1\nawait f()\n", True),
         (
-            "import asyncio\nasync def f():\n    yield 1\nasync def g():\n    [i async for i in f()]\nasyncio.run(g())\n",
+            "import asyncio\nasync def f():\n    yield 1\nasync def g():\n    [0 async for _ in f()]\nasyncio.run(g())",
             True,
         ),
         ("async def f():\n    x = 1\ny = 2\n", False),
