@@ -6,6 +6,8 @@ import asyncio
 import gc
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -392,6 +394,25 @@ def test_memory_in_workers_is_told_where_they_worked_and_nowhere_else():
     # one worker may have done all; numpy comes on top, and the rest of the libraries not
     assert 38e6 < rows.loc["processes", "in_workers"] < 120e6
     assert (rows["in_workers"].drop("processes") < 1e6).all()  # the pool waits meanwhile
+
+
+GROWS = "held = []\nfor _ in range(300):\n    held.append(bytes(200_000) + b'1')\n    sum(range(100_000))\ninput()\n"
+
+
+def test_a_process_that_is_still_starting_is_waited_for_by_the_variant_that_started_it():
+    started: list[subprocess.Popen] = []
+
+    def starts():
+        started.append(subprocess.Popen([sys.executable, "-c", GROWS], stdin=subprocess.PIPE))
+
+    try:
+        found = profiling.compare({"starts": starts, "waits": lambda: time.sleep(0.3)}, rounds=1).to_frame()
+    finally:
+        for process in started:
+            process.communicate(b"\n")
+    held = found.set_index("variant")["in_workers"]
+    assert held["starts"] > 60e6
+    assert held["waits"] < 1e6
 
 
 @pytest.mark.parametrize("way", ["threads", "processes", "asyncio"])

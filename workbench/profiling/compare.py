@@ -48,6 +48,7 @@ from .words import CODE
 _MARK = re.compile(r"#\s*variant\s*:(?P<name>.*)", re.IGNORECASE)
 _NEAR = re.compile(r"#\W*(?P<word>\w+)\s*:\s*(?P<name>.*)")
 RESULT = "result"
+_START = 10.0  # seconds that a process may take to start, at most
 
 
 class VariantProfile(Result):
@@ -105,6 +106,8 @@ def compare(
     Notes
     -----
     The share of the GIL is that of moments, five hundred a second, at which it was taken (`workbench.profiling.gil`).
+    Processes that a variant starts are waited for after it, until they are up, ten seconds at most: what that takes is
+    in its ``cpu`` and ``in_workers``, not in its time.
     """
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
@@ -296,10 +299,13 @@ def _on_a_loop(make: Callable) -> Any:
 def _once(name: str, variant: Callable, first: First, runs: list[tuple]) -> BaseException | None:
     __tracebackhide__ = True
     try:
-        with Meter(collect=False) as meter, Witness() as witness:
-            before, begun, spent = _processes(), time.perf_counter(), time.process_time()
-            value = variant()
-            took, cpu = time.perf_counter() - begun, time.process_time() - spent
+        with Meter(collect=False) as meter:
+            before = _processes()
+            with Witness() as witness:
+                begun, spent = time.perf_counter(), time.process_time()
+                value = variant()
+                took, cpu = time.perf_counter() - begun, time.process_time() - spent
+            _until_started(before)
             away, held = _in_workers(before)
     except (Exception, KeyboardInterrupt) as error:
         error.add_note(f"in the variant {name}")
@@ -319,6 +325,25 @@ def _processes() -> dict[int, tuple[float, int, bool]]:
             times = child.cpu_times()
             found[child.pid] = (times.user + times.system, child.memory_info().rss, set_back(child.pid))
     return found
+
+
+def _until_started(before: dict[int, tuple[float, int, bool]]) -> None:
+    """Wait for processes that are new since `before`: what is done without them may be over while they still import."""
+    import psutil
+
+    was: dict[int, float] = {}
+    until = time.monotonic() + _START
+    while time.monotonic() < until:
+        now, busy = {}, False
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if child.pid not in before:
+                    now[child.pid] = sum(child.cpu_times()[:2])
+                    busy |= child.status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
+        if now == was and not busy:
+            return
+        was = now
+        time.sleep(0.1)
 
 
 def _in_workers(before: dict[int, tuple[float, int, bool]]) -> tuple[float, int]:
