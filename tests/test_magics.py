@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -160,6 +162,37 @@ def test_a_syntax_error_is_told_and_nothing_is_run(cell, shell):
 def test_a_cell_that_awaits_is_profiled(cell, shell):
     cell("%%wb_time -q\nimport asyncio\nawait asyncio.sleep(0)\nawaited = 5")
     assert shell.user_ns["awaited"] == 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals go to threads")
+@pytest.mark.parametrize(
+    ("magic", "step"),
+    [
+        ("%%wb_time -o part", "await asyncio.sleep(0.01)"),
+        ("%%wb_memory -l -o part", "await asyncio.sleep(0.01)"),
+        ("%%wb_lines -o part", "await refuse()"),
+    ],
+)
+def test_an_interrupt_ends_what_is_awaited_and_the_profile_until_then_is_kept(cell, shell, magic, step):
+    """The first cancels; where the code goes on all the same, the second raises."""
+    cell(
+        "import asyncio, signal, threading\n"
+        "def interrupt():\n    signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)\n"
+        "async def refuse():\n    try:\n        await asyncio.sleep(0.01)\n    except asyncio.CancelledError:\n"
+        "        interrupt()\n"
+    )
+    with pytest.raises(KeyboardInterrupt) as caught:
+        cell(
+            f"{magic} -q\nsteps = 0\nwhile steps < 500:\n    steps += 1\n    if steps == 3:\n        interrupt()\n"
+            f"    {step}\n"
+        )
+    assert 3 <= shell.user_ns["steps"] < 100
+    assert "It ended by KeyboardInterrupt" in shell.user_ns["part"].notes[0]
+    shown = shell.InteractiveTB.text(type(caught.value), caught.value, caught.value.__traceback__)
+    assert "collect.py" not in shown
+    assert not [t for t in threading.enumerate() if t.name.startswith("profiled")]
+    cell("%%wb_time -q\nawait asyncio.sleep(0)\nafter = 1")
+    assert shell.user_ns.pop("after") == 1
 
 
 def test_sizes_look_at_the_namespace_or_at_names(cell, shell):

@@ -135,6 +135,22 @@ def test_lines_of_text_of_nested_functions_of_methods_and_of_threads_are_counted
     assert {n: found[n] for n in (5, 6, 7, 8, 12, 13, 14)} == {5: 14, 6: 2, 7: 16, 8: 14, 12: 1, 13: 1, 14: 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import asyncio\nasync def f():\n    x = 1\nawait f()\n", True),
+        (
+            "import asyncio\nasync def f():\n    yield 1\nasync def g():\n    [0 async for _ in f()]\nasyncio.run(g())",
+            True,
+        ),
+        ("async def f():\n    x = 1\ny = 2\n", False),
+    ],
+)
+def test_that_lines_see_no_waiting_is_said_where_they_await(text, said):
+    notes = profiling.lines(text).notes
+    assert any(note.startswith("A line with an await is timed until it first waits") for note in notes) is said
+
+
 def test_lines_of_a_function_and_of_named_ones():
     before = {f: f.__code__ for f in (whole, branch, leaf)}
     first = branch.__code__.co_firstlineno

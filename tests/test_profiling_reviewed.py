@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from workbench import profiling
+from workbench.profiling.collect import Work
 from workbench.profiling.compare import same
 
 MB = 1_000_000
@@ -151,6 +152,13 @@ def test_a_script_is_read_and_runs_as_python_runs_it(name, tmp_path):
     assert done.returncode == code, done.stderr
     assert said in (done.stderr if code else done.stdout)
     assert "collect.py" not in done.stderr  # an error is the script's own
+
+
+def test_only_the_script_itself_is_in_its_profile(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("def f():\n    return len('abc')\nf()\n")
+    found = profiling.time(Work.script(script, ["word"])).to_frame()
+    assert set(found["function"]) == {"the code itself", "f", "builtins.len"}
 
 
 def test_rows_to_show_are_a_whole_number():

@@ -6,6 +6,8 @@ import asyncio
 import gc
 import itertools
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -218,6 +220,31 @@ def test_a_lock_that_is_taken_is_told_from_one_that_is_free():
     assert all(isinstance(look, Look) and look.asked <= look.got for look in taken.looks)
 
 
+def test_one_call_that_holds_the_lock_weighs_by_its_length():
+    def hold():
+        sum(range(15_000_000))  # one instruction: nobody else is let in meanwhile
+
+    with Witness() as alone:
+        begun = time.perf_counter()
+        hold()
+        took = time.perf_counter() - begun
+    if not alone.exact:
+        pytest.skip("this system does not tell waiting for a CPU from waiting for the lock")
+    assert alone.share > 0.9  # the only look was waiting when it ended
+    assert all(look.asked < begun + took for look in alone.looks)
+    with Witness() as half:
+        hold()
+        time.sleep(took)
+    assert 0.2 < half.share < 0.8
+
+    def holds_it_once(x, state, out):
+        hold()
+
+    x = np.ones((1, 1))
+    profile = profiling.kernels(Kernel(holds_it_once, state=lambda: 0).call, [x], (), x, [x])
+    assert row(profile.to_frame(), kernel="holds_it_once")["gil_free"] < 0.2
+
+
 # ----------------------------------------------------------------------------------------------------------- study
 
 
@@ -369,6 +396,25 @@ def test_memory_in_workers_is_told_where_they_worked_and_nowhere_else():
     assert (rows["in_workers"].drop("processes") < 1e6).all()  # the pool waits meanwhile
 
 
+GROWS = "held = []\nfor _ in range(300):\n    held.append(bytes(200_000) + b'1')\n    sum(range(100_000))\ninput()\n"
+
+
+def test_a_process_that_is_still_starting_is_waited_for_by_the_variant_that_started_it():
+    started: list[subprocess.Popen] = []
+
+    def starts():
+        started.append(subprocess.Popen([sys.executable, "-c", GROWS], stdin=subprocess.PIPE))
+
+    try:
+        found = profiling.compare({"starts": starts, "waits": lambda: time.sleep(0.3)}, rounds=1).to_frame()
+    finally:
+        for process in started:
+            process.communicate(b"\n")
+    held = found.set_index("variant")["in_workers"]
+    assert held["starts"] > 60e6
+    assert held["waits"] < 1e6
+
+
 @pytest.mark.parametrize("way", ["threads", "processes", "asyncio"])
 def test_by_default_a_task_has_a_worker_a_cpu(way, tmp_path):
     cpus = joblib.cpu_count()
@@ -401,6 +447,11 @@ def test_variants_may_be_callables_and_work_within_a_running_loop():
     ("text", "said"),
     [
         ("x = 1\n", "no line says"),
+        ("def task(i):\n    return i\n", "does not define items"),
+        ("# variants: two\n# varient: a\n1\n", "line 1: '# variants: two' is no mark"),
+        ("x = 1\n# variant: a\n1\n# varient: b\n2\n", "line 4: '# varient: b' is no mark"),
+        ("## Variante : b\n2\n", "did you mean '# variant: b'"),
+        ("task, items = 1, 2\n", "task is a int, items a int"),
         ("# variant: a\n1\n# variant: a\n2\n", "expected a name each"),
         ("# variant:\n1\n", "expected a name each"),
         ("# variant: a\n1\n  # variant: b\n2\n", "line 3: '# variant: b' is indented"),
@@ -412,6 +463,19 @@ def test_what_is_no_comparison_is_told(text, said):
         profiling.compare(text)
     with pytest.raises(ParameterError, match="workers=0 is not a number"):
         profiling.compare(ITEMS, workers=0)
+
+
+def test_what_an_earlier_cell_left_is_not_run_unasked():
+    ran: list[int] = []
+    left = {"task": ran.append, "items": [1]}
+    for text in ("1\n", "# varient: a\n1\n", "items = [2]\n", "def f():\n    task = items = 1\n"):
+        with pytest.raises(ParameterError):
+            profiling.compare(Work.text(text, left, "<code>", "cell"), rounds=1)
+    assert ran == []
+    # what only looks like a mark is prose where nothing misses
+    fine = "# Variants: four\nitems = items * 2\nfrom operator import neg as task\n"
+    profiling.compare(Work.text(fine, left, "<code>", "cell"), rounds=1, workers=1)
+    assert left["items"] == [1, 1]
 
 
 def test_an_error_in_a_variant_names_it_and_its_line():

@@ -115,8 +115,9 @@ MAGICS = {
     ),
     "wb_compare": Magic(
         "compare",
-        "Variants side by side: parts after `# variant: name` lines; or `task(item)` over `items`, one after another, "
-        "on threads, on processes and on an event loop. What stands before the first mark is run once, untimed.",
+        "Variants side by side: parts after `# variant: name` lines; or `task(item)` over `items`, both defined in the "
+        "cell, one after another, on threads, on processes and on an event loop. What stands before the first mark is "
+        "run once, untimed.",
         (
             Option(("--rounds",), "rounds", whole_number, "runs of each variant, in turns; 3 by default"),
             Option(("--workers",), "workers", whole_number, "threads or processes, one a CPU by default"),

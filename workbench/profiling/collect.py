@@ -5,15 +5,16 @@ from __future__ import annotations
 import ast
 import asyncio
 import builtins
+import ctypes
 import functools
 import inspect
 import linecache
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, contextmanager, suppress
 from importlib.util import decode_source
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -118,12 +119,12 @@ class Work:
         main.__file__ = str(path)
         source = decode_source(path.read_bytes())
         work = cls.text(source, main.__dict__, str(path.resolve()), path.name, keep=True)
-        inner, words = work.call, [str(path), *argv]
+        inner, words, folder = work.call, [str(path), *argv], str(path.resolve().parent)  # here, not while profiled
 
         def call():
             former = sys.argv, sys.modules.get("__main__"), sys.path[:]
             sys.argv, sys.modules["__main__"] = words, main
-            sys.path.insert(0, str(path.resolve().parent))
+            sys.path.insert(0, folder)
             try:
                 return inner()
             finally:
@@ -139,7 +140,7 @@ class Work:
         try:
             value = self.call()
             if self.is_async:
-                asyncio.run(value)
+                awaited(value)
         except (Exception, KeyboardInterrupt, SystemExit) as error:
             return error
         finally:
@@ -219,6 +220,72 @@ def in_threads(around: Callable[[], AbstractContextManager]) -> Iterator[None]:
         threading.Thread.run = original
 
 
+class _Interrupts:
+    """Those of a thread that waits for another, handed on to it."""
+
+    here = threading.local()
+
+    def __init__(self):
+        self.sent, self.thread = 0, 0
+        self.cancel: Callable[[], Any] | None = None  # what the other thread awaits
+
+    def send(self) -> None:
+        """As asyncio takes them: the first one cancels what is awaited, where something is; the others raise."""
+        self.sent += 1
+        cancel = self.cancel
+        if cancel is None or self.sent > 1:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.thread), ctypes.py_object(KeyboardInterrupt))
+        if cancel is not None:
+            with suppress(RuntimeError):  # the loop was closed since
+                cancel()
+
+
+def apart(call: Callable[[], Any]) -> Any:
+    """What a call gives on a thread of its own, as the event loop of this one may be in use; interrupts reach it."""
+    __tracebackhide__ = True
+    interrupts = _Interrupts()
+
+    def run():
+        __tracebackhide__ = True
+        _Interrupts.here.value, interrupts.thread = interrupts, threading.get_ident()
+        return call()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="profiled") as pool:
+        future = pool.submit(run)
+        interrupted = False
+        while not future.done():
+            try:
+                if interrupted:  # here, as the next one may come meanwhile
+                    interrupted = False
+                    interrupts.send()
+                wait([future])
+            except KeyboardInterrupt:
+                interrupted = True
+    return future.result()
+
+
+def awaited(coroutine: Coroutine) -> Any:
+    """What a coroutine gives, on an event loop of its own; one that an interrupt cancels ends by KeyboardInterrupt."""
+    __tracebackhide__ = True
+    interrupts = getattr(_Interrupts.here, "value", None) or _Interrupts()
+
+    async def main():
+        __tracebackhide__ = True
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        interrupts.cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+        try:
+            return await coroutine
+        finally:
+            interrupts.cancel = None
+
+    try:
+        return asyncio.run(main())
+    except asyncio.CancelledError as error:
+        if not interrupts.sent:
+            raise
+        raise KeyboardInterrupt().with_traceback(error.__traceback__) from None
+
+
 def collector(profile: Callable[..., Result]) -> Callable[..., Result]:
     """Let a profiler of a :class:`Work` take any callable with its arguments, or text.
 
@@ -228,11 +295,8 @@ def collector(profile: Callable[..., Result]) -> Callable[..., Result]:
     @functools.wraps(profile)
     def public(work, *args, **options):
         work = Work.of(work, args)
-        if work.is_async:
-            with ThreadPoolExecutor(1, thread_name_prefix="profiled") as pool:
-                result = pool.submit(profile, work, **options).result()
-        else:
-            result = profile(work, **options)
+        run = functools.partial(profile, work, **options)
+        result = apart(run) if work.is_async else run()
         if result.error is not None and not work.keep:
             raise result.error
         return result

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import dis
 import inspect
 import io
 import itertools
@@ -26,9 +27,10 @@ import statistics
 import sys
 import time
 import tokenize
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from difflib import get_close_matches
 from functools import partial
 from types import FunctionType
 from typing import Any, ClassVar
@@ -37,14 +39,16 @@ import numpy as np
 import pandas as pd
 
 from ..errors import ParameterError
-from .collect import Work, collector
+from .collect import Work, apart, awaited, collector
 from .gil import Witness
 from .memory import Meter, set_back, status
 from .result import TOP, Result
 from .words import CODE
 
 _MARK = re.compile(r"#\s*variant\s*:(?P<name>.*)", re.IGNORECASE)
+_NEAR = re.compile(r"#\W*(?P<word>\w+)\s*:\s*(?P<name>.*)")
 RESULT = "result"
+_START = 10.0  # seconds that a process may take to start, at most
 
 
 class VariantProfile(Result):
@@ -96,11 +100,14 @@ def compare(
     Raises
     ------
     ParameterError
-        No variant is marked and there is no task with items; a mark is indented; a name is empty or given twice.
+        No variant is marked and the code itself defines no task with items; a mark is misspelt or indented; a name is
+        empty or given twice.
 
     Notes
     -----
-    The share of the GIL is that of looks, five hundred a second, that found it taken (`workbench.profiling.gil`).
+    The share of the GIL is that of moments, five hundred a second, at which it was taken (`workbench.profiling.gil`).
+    Processes that a variant starts are waited for after it, until they are up, ten seconds at most: what that takes is
+    in its ``cpu`` and ``in_workers``, not in its time.
     """
     if rounds < 1:
         raise ParameterError(f"rounds={rounds} is not a number of rounds", hint="give an int >= 1")
@@ -165,6 +172,7 @@ def variants_of(work: Work, workers: int | None) -> tuple[BaseException | None, 
             f"{work.title} has no variants", hint="give code with '# variant: name' lines, or a dict of callables"
         )
     marks = _marks(work.source)
+    _check_defined(work, marks)
     if not marks:
         error = work.run()
         return (error, {}) if error is not None else (None, over_items(work.namespace, workers))
@@ -182,20 +190,46 @@ def variants_of(work: Work, workers: int | None) -> tuple[BaseException | None, 
 
 
 def _marks(source: str) -> dict[int, str]:
-    """Where in the text each variant begins, and its name: by its comments, as a string may hold a mark too."""
+    """Where in the text each variant begins, and its name."""
     found = {}
     begins = [0, *itertools.accumulate(map(len, io.StringIO(source)))]
-    for kind, text, (line, column), _, whole in tokenize.generate_tokens(io.StringIO(source).readline):
-        mark = _MARK.fullmatch(text.strip()) if kind == tokenize.COMMENT else None
-        if mark is None or whole[:column].strip():
-            continue
-        if column:
+    for line, column, text in _comments(source):
+        mark = _MARK.fullmatch(text)
+        if mark is not None and column:
             raise ParameterError(
-                f"line {line}: {text.strip()!r} is indented, expected at the beginning of its line",
+                f"line {line}: {text!r} is indented, expected at the beginning of its line",
                 hint="a variant is a part of the text, and can't begin within a function or a block",
             )
-        found[begins[line - 1]] = mark["name"].strip()
+        if mark is not None:
+            found[begins[line - 1]] = mark["name"].strip()
     return found
+
+
+def _comments(source: str) -> Iterator[tuple[int, int, str]]:
+    """(line, column, text) of each comment on a line of its own; a string may hold what looks like one."""
+    for kind, text, (line, column), _, whole in tokenize.generate_tokens(io.StringIO(source).readline):
+        if kind == tokenize.COMMENT and not whole[:column].strip():
+            yield line, column, text.strip()
+
+
+def _check_defined(work: Work, marks: dict[int, str]) -> None:
+    """Refuse a mark that is misspelt, and what is defined in an earlier cell alone: it isn't run unasked."""
+    stored = {i.argval for i in dis.get_instructions(work.code) if i.opname in ("STORE_NAME", "STORE_GLOBAL")}
+    missing = [] if marks else [name for name in ("task", "items") if name not in stored]
+    if not marks and not missing:
+        return
+    for line, _, text in _comments(work.source):
+        near = _NEAR.fullmatch(text)
+        if near and not _MARK.fullmatch(text) and get_close_matches(near["word"].lower(), ["variant"], cutoff=0.7):
+            raise ParameterError(
+                f"line {line}: {text!r} is no mark of a variant", hint=f"did you mean '# variant: {near['name']}'?"
+            )
+    if missing:
+        raise ParameterError(
+            "there is nothing to compare: no line says '# variant: name', and the code itself does not define "
+            f"{' and '.join(missing)}",
+            hint="mark variants by '# variant: name', or define both `def task(item)` and `items`",
+        )
 
 
 def _run_code(code, namespace: dict) -> Any:
@@ -203,7 +237,7 @@ def _run_code(code, namespace: dict) -> Any:
     namespace.pop(RESULT, None)
     value = FunctionType(code, namespace)()
     if inspect.iscoroutine(value):
-        asyncio.run(value)
+        awaited(value)
     return namespace.get(RESULT)
 
 
@@ -212,14 +246,14 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
     task, items = namespace.get("task"), namespace.get("items")
     if not callable(task) or items is None:
         raise ParameterError(
-            "there is nothing to compare: no line says '# variant: name', and there is no task with items",
-            hint="mark variants by '# variant: name', or define `def task(item)` and `items`",
+            f"there is nothing to compare: task is a {type(task).__name__}, items a {type(items).__name__}",
+            hint="task is called with each of the items: `def task(item)`, `items = range(8)`",
         )
     import joblib
 
     items, workers = list(items), workers or joblib.cpu_count()
-    awaited = inspect.iscoroutinefunction(task)
-    call = partial(_awaited, task) if awaited else task
+    is_async = inspect.iscoroutinefunction(task)
+    call = partial(_awaited, task) if is_async else task
 
     def serial() -> list:
         return [call(item) for item in items]
@@ -235,7 +269,7 @@ def over_items(namespace: Mapping[str, Any], workers: int | None) -> dict[str, C
     def loop() -> list:
         async def all_of_them() -> list:
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(workers))  # the loop shuts it down
-            return await asyncio.gather(*(task(i) if awaited else asyncio.to_thread(task, i) for i in items))
+            return await asyncio.gather(*(task(i) if is_async else asyncio.to_thread(task, i) for i in items))
 
         return _on_a_loop(all_of_them)
 
@@ -253,23 +287,25 @@ def _on_a_loop(make: Callable) -> Any:
         async def main():
             return await make()
 
-        return asyncio.run(main())
+        return awaited(main())
 
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return run()
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(run).result()
+    return apart(run)
 
 
 def _once(name: str, variant: Callable, first: First, runs: list[tuple]) -> BaseException | None:
     __tracebackhide__ = True
     try:
-        with Meter(collect=False) as meter, Witness() as witness:
-            before, begun, spent = _processes(), time.perf_counter(), time.process_time()
-            value = variant()
-            took, cpu = time.perf_counter() - begun, time.process_time() - spent
+        with Meter(collect=False) as meter:
+            before = _processes()
+            with Witness() as witness:
+                begun, spent = time.perf_counter(), time.process_time()
+                value = variant()
+                took, cpu = time.perf_counter() - begun, time.process_time() - spent
+            _until_started(before)
             away, held = _in_workers(before)
     except (Exception, KeyboardInterrupt) as error:
         error.add_note(f"in the variant {name}")
@@ -289,6 +325,25 @@ def _processes() -> dict[int, tuple[float, int, bool]]:
             times = child.cpu_times()
             found[child.pid] = (times.user + times.system, child.memory_info().rss, set_back(child.pid))
     return found
+
+
+def _until_started(before: dict[int, tuple[float, int, bool]]) -> None:
+    """Wait for processes that are new since `before`: what is done without them may be over while they still import."""
+    import psutil
+
+    was: dict[int, float] = {}
+    until = time.monotonic() + _START
+    while time.monotonic() < until:
+        now, busy = {}, False
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                if child.pid not in before:
+                    now[child.pid] = sum(child.cpu_times()[:2])
+                    busy |= child.status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
+        if now == was and not busy:
+            return
+        was = now
+        time.sleep(0.1)
 
 
 def _in_workers(before: dict[int, tuple[float, int, bool]]) -> tuple[float, int]:

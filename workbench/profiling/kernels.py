@@ -17,7 +17,7 @@ from .spans import RING, Call, Recorder, lanes, union
 from .svg import Bar, timeline
 from .words import CODE
 
-_INTERVAL = 0.01  # seconds between two looks: each holds a thread that computes up for some 60 microseconds
+_INTERVAL = 0.02  # seconds between two looks: each holds a thread that computes up for some 60 microseconds
 _ENOUGH = 5  # looks from which on a share of them says something
 
 
@@ -25,8 +25,8 @@ class KernelProfile(Result):
     """Calls of kernels by kernel.
 
     ``overlapped`` is the share of a kernel's time in which a kernel ran on another thread too; ``gil_free`` the share
-    of looks during it that found the lock free, empty where there were fewer than five ``looks``; ``rows_a_second``
-    and ``bytes_a_second`` are of inputs and outputs.
+    of ``looks`` during it, moments at equal distances, at which the lock was free, empty where they are fewer than
+    five; ``rows_a_second`` and ``bytes_a_second`` are of inputs and outputs.
     """
 
     columns: ClassVar[dict[str, str]] = {
@@ -81,9 +81,9 @@ def kernels(work: Work, *, ring: int = RING, top: int = TOP) -> KernelProfile:
     Notes
     -----
     A call costs 0.2 microseconds more while it is recorded, and one look at a hook when it isn't: 0.7 % of a kernel on
-    250 rows of 5 symbols (27 microseconds), less on more. The GIL is looked at a hundred times a second
-    (`workbench.profiling.gil`): that a look found it taken while a kernel ran may be another thread's doing, so
-    ``gil_free`` is what a kernel let go at least, and it needs 50 milliseconds in a kernel to be told.
+    250 rows of 5 symbols (27 microseconds), less on more. The GIL is looked at fifty times a second
+    (`workbench.profiling.gil`): that it was taken while a kernel ran may be another thread's doing, so ``gil_free`` is
+    what a kernel let go at least, and it needs 100 milliseconds in a kernel to be told.
     Kernels in worker processes are not seen; those in scikit-learn and torch aren't ours.
     """
     with Recorder(tasks=False, ring=ring) as record, Witness(_INTERVAL) as witness:

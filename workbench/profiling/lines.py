@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import linecache
 from collections.abc import Sequence
 from types import CellType, CodeType, FunctionType
@@ -69,13 +70,15 @@ def lines(work: Work, *, functions: Sequence[str] = (), top: int = TOP) -> LineP
     Notes
     -----
     Each line costs about 0.2 microseconds more than it would; a tight loop in Python looks up to six times slower
-    than it is. Threads that the work starts are seen too.
+    than it is. Threads that the work starts are seen too. A line that awaits is timed until it first waits.
     """
     from line_profiler import LineProfiler
 
-    profiler = LineProfiler()
+    profiler, awaits = LineProfiler(), set()
 
     def watched(code: CodeType) -> CodeType:
+        if code.co_flags & (inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR):
+            awaits.add((code.co_filename, code.co_firstlineno, code.co_name))
         # the profiler tells functions apart by their code, which it changes for that
         stand_in = FunctionType(code, {}, closure=tuple(CellType() for _ in code.co_freevars))
         profiler.add_function(stand_in)
@@ -107,4 +110,8 @@ def lines(work: Work, *, functions: Sequence[str] = (), top: int = TOP) -> LineP
     frame["function"] = frame["function"].replace({"<module>": work.title})
     facts = {"elapsed": (work.seconds, "s"), "lines": (len(frame), "n")}
     notes = [] if len(frame) else ["No line of the code, or of a function defined beside it, was run: name more by -f."]
+    if awaits & {code for code, timings in stats.timings.items() if timings}:
+        notes.append(
+            "A line with an await is timed until it first waits: what it waits for, and does after, is not in its time."
+        )
     return LineProfile(work.title, frame, facts=facts, notes=notes, top=top, error=error)
