@@ -45,14 +45,22 @@ def test_memory_of_threads_is_seen_each_time_and_what_they_freed_is_no_growth():
         assert abs(found.growth) < 0.05 * count * size
 
 
+SMALL = """
+import numpy as np
+from workbench import profiling
+freed = [profiling.memory(np.ones, 250_000).peak for _ in range(3)]
+kept = []
+held = [profiling.memory(lambda: kept.append(np.ones(250_000))).peak for _ in range(3)]
+print((freed, held))
+"""
+
+
 @linux
-def test_a_small_block_is_seen_to_the_page_the_first_time_too():
-    code = (
-        "import numpy as np\nfrom workbench import profiling\n"
-        "print([profiling.memory(np.ones, 250_000).peak for _ in range(3)])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert eval(done.stdout) == pytest.approx([2 * MB] * 3, rel=0.02)
+def test_a_small_block_is_seen_the_first_time_too():
+    done = subprocess.run([sys.executable, "-c", SMALL], capture_output=True, text=True, check=True)
+    freed, held = eval(done.stdout)
+    assert held == pytest.approx([2 * MB] * 3, rel=0.02)
+    assert freed == pytest.approx([2 * MB] * 3, abs=0.3 * MB)  # of what is past the system's mark is late by as much
 
 
 def test_profiles_of_memory_compare_whatever_was_asked_of_each():

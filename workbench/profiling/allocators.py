@@ -27,7 +27,6 @@ from pathlib import Path
 _TASKS = Path("/proc/self/task")
 _LEAVING = 3.0  # seconds that threads are given to end, at most
 _KEPT, _MAPPED = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
-_LARGE = 256 << 10
 _PAGE = 4096
 _PASSES = 6  # over a heap: a block of a range of sizes may leave a rest
 _PROBE = 4096  # bytes of a block that shows whose heap it is
@@ -110,7 +109,7 @@ def large_blocks_apart() -> Iterator[None]:
     if libc is None:
         yield
         return
-    libc.mallopt(_MAPPED, _LARGE)
+    libc.mallopt(_MAPPED, 256 << 10)
     # as far as glibc raises it by itself, once a large block was freed: what is below is not unmapped when it is freed,
     # and so is counted to the page
     libc.mallopt(_KEPT, 64 << 20)
