@@ -42,6 +42,12 @@ class Twin(ipywidgets.IntSlider):
         return {**super()._repr_mimebundle_(**kw), 'text/html': '<p id="twin">a static twin</p>'}
 Twin()
 """
+INTERACT = """
+@ipywidgets.interact(x=(0, 10))
+def square(x=3):
+    print('squared', x)
+    return x * x + 0.5
+"""
 FOREIGN = """
 import plotly.express as px
 px.scatter(x=rng.normal(size=200), y=rng.normal(size=200), color=list('ab') * 100, title='Foreign')
@@ -88,6 +94,7 @@ CELLS = [
     "1 / 0",
     TWIN,
     "ipywidgets.IntSlider(3)",
+    INTERACT,
     FOREIGN,
     "px.choropleth(locations=['USA'])",
     REMOTE,
@@ -119,6 +126,26 @@ def test_a_long_line_and_streams_in_turns_are_joined(tmp_path):
     said = [output.get_text().strip() for output in page.select(".output.stdout, .output.stderr")]
     assert said[0] == "x" * 2_000_000
     assert sorted(said[1:]) == ["err 0\nerr 1\nerr 2", "out 0\nout 1\nout 2\nkept"]
+
+
+OUTPUTS = {
+    "import ipywidgets as w\no = w.Output()\nwith o:\n    print(1)\n    print(2)\nprint(0)\no": ["0", "1\n2"],
+    "empty = w.Output()\nempty": [],
+    "inner = w.Output()\nwith inner:\n    display('in'); display(inner)\ninner": ["'in'"],
+    "wrong = w.Output()\nwith wrong:\n    1 / 0\nwrong": ["ZeroDivisionError: division by zero"],
+    "again = w.Output()\nwith again:\n    print('gone'); again.clear_output(); print('kept')\nagain": ["kept"],
+    "w.Tab([w.VBox([o, again])])": ["A widget; it lives in JupyterLab only. Tab", "1\n2", "kept"],
+    "again.append_stdout('more')": [],
+}
+
+
+def test_what_was_put_out_in_a_widget_is_shown_where_the_widget_is(tmp_path):
+    write(nbf.new_notebook(cells=[nbf.new_code_cell(source) for source in OUTPUTS]), tmp_path / "a.ipynb")
+    page = BeautifulSoup(report(tmp_path / "a.ipynb", tmp_path / "a.html", progress=False).read_text(), "html.parser")
+    for cell, expected in zip(page.select("section.code"), OUTPUTS.values(), strict=True):
+        found = [output.get_text().strip() for output in cell.select(".output")]
+        assert len(found) == len(expected), found
+        assert all(words in said for words, said in zip(expected, found, strict=True)), found
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +293,9 @@ def test_each_output_lives_on_in_the_form_that_lasts(exported):
     assert "<details>\n<summary>more</summary>" in text
     assert '<p id="twin">a static twin</p>' in text
     assert "A widget; it lives in JupyterLab only. <code>IntSlider(value=3)</code>" in text
+    assert "A widget; it lives in JupyterLab only. <code>interactive(children=(IntSlider(value=3," in text
+    assert re.search(r"<pre>squared 3\s*</pre>.*<pre>9\.5</pre>", text, re.DOTALL)
+    assert "model_id" not in text
     assert "<frac" not in text
     assert "<mfrac>" in text
     assert r"\begin{aligned}a &amp;= b &lt; c\end{aligned}" in text
