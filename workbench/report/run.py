@@ -74,6 +74,7 @@ def run(nb: NotebookNode, path: Path, progress: bool) -> dict | str:
             on_cell_start=begin,
             log=quiet(),
         )
+        client.widget_registry["@jupyter-widgets/output"]["OutputModel"] = _output_widget()
         error = _execute(client)
         bar.update(count - bar.n)
     probe = nb.cells.pop()
@@ -83,6 +84,23 @@ def run(nb: NotebookNode, path: Path, progress: bool) -> dict | str:
     if error is not None:
         raise _told(error, nb, at, path) from None
     return _answer(probe)
+
+
+def _output_widget() -> type:
+    """nbclient's side of an Output widget, but for how it tells the kernel what was put out.
+
+    nbclient writes to the socket behind asyncio's back. That swallows the sign of a reply that comes just then, for
+    which nbclient then waits for ever.
+    """
+    from nbclient.output_widget import OutputWidget
+
+    class Output(OutputWidget):
+        def send(self, data=None, metadata=None, buffers=None) -> None:
+            session, content = self.kernel_client.session, {"comm_id": self.comm_id, "data": data}
+            message = session.msg("comm_msg", content, parent=self.parent_header, metadata=metadata)
+            self.kernel_client.shell_channel.socket.send_multipart(session.serialize(message))
+
+    return Output
 
 
 def _shown(
