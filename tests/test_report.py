@@ -303,6 +303,7 @@ def test_the_themes_are_what_plotly_takes():
 
 
 def notebook(path, *cells: str):
+    path.parent.mkdir(exist_ok=True)
     write(nbf.new_notebook(cells=[nbf.new_code_cell(c) for c in cells]), path)
     return path
 
@@ -356,6 +357,20 @@ def test_a_kernel_that_dies_is_told(tmp_path):
     with pytest.raises(NotebookError, match=r"cell 2 of 2, In \[2\].*\n.*kernel died"):
         report(book, tmp_path / "out.html", progress=False)
     assert not (tmp_path / "out.html").exists()
+
+
+def test_what_nbclient_does_not_foresee_is_told_and_spares_the_others(tmp_path):
+    stumble = "from comm import create_comm\ncreate_comm(target_name='jupyter.widget', data={})"
+    book = notebook(tmp_path / "books" / "a.ipynb", "1", stumble)
+    notebook(tmp_path / "books" / "b.ipynb", "1 + 1")
+    said = r"a\.ipynb: cell 2 of 2, In \[2\], failed at `from comm import create_comm`\n  nbclient.*KeyError: 'state'"
+    with pytest.raises(NotebookError, match=said) as caught:
+        report(book, tmp_path / "a.html", progress=False)
+    assert "unchanged" in caught.value.hint
+    with pytest.raises(NotebookError, match=f"1 of 2 notebooks failed:\n.*{said}"):
+        report(tmp_path / "books", tmp_path / "pages", progress=False)
+    assert sorted(p.name for p in (tmp_path / "pages").iterdir()) == ["b.html", "index.html"]
+    assert "KeyError" in (tmp_path / "pages" / "index.html").read_text()
 
 
 def test_what_is_no_notebook_is_refused_before_anything_runs(tmp_path):

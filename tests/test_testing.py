@@ -117,6 +117,44 @@ def test_each_cell_passes_or_says_what_is_wrong(outcomes, name):
             assert float(re.search(r"stood ([\d.]+) MB", found)[1]) == pytest.approx(100, rel=0.02)
 
 
+DYING = {  # the cells of a notebook, and what comes of each
+    "exits": ({"1": "", "print('last words')\nimport os; os._exit(1)": "died", "2": "skipped", "3": "skipped"}),
+    "is_killed": ({"import os; os.kill(os.getpid(), 9)  # as for want of memory": "died", "2": "skipped"}),
+    "crashes": ({"import ctypes; ctypes.string_at(0)": "died", "2": "skipped"}),
+    "later": ({"1": "", "'shot after this'": "", "2": "died before this cell began", "3": "skipped"}),
+    "unharmed": ({"1": "", "2": ""}),
+}
+SHOOT = """
+def pytest_runtest_teardown(item):
+    if "shot after this" in item.cell.source:
+        process = item.parent.kernel.km.provisioner.process
+        process.kill()
+        process.wait()
+"""
+
+
+def test_a_kernel_that_dies_fails_its_cell_skips_the_rest_and_spares_other_notebooks(tmp_path):
+    for name, cells in DYING.items():
+        # neither tag forgives a death, nor looks for the memory of the dead
+        tags = {"tags": ["raises-exception", "memory=1GB"]} if name == "crashes" else {}
+        write(nbf.new_notebook(cells=[nbf.new_code_cell(c, metadata=tags) for c in cells]), tmp_path / f"{name}.ipynb")
+    (tmp_path / "conftest.py").write_text(SHOOT)
+    (tmp_path / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    done = run(tmp_path, "--junitxml=found.xml", *(f"{name}.ipynb" for name in DYING))
+    assert done.returncode == 1, done.stdout + done.stderr
+    tests = ET.parse(tmp_path / "found.xml").getroot().iter("testcase")
+    expected = [(name, number, what) for name, cells in DYING.items() for number, what in enumerate(cells.values())]
+    for test, (name, number, what) in zip(tests, expected, strict=True):
+        assert test.get("name") == f"Cell {number}"
+        told = [(part.tag, part.get("message") + (part.text or "")) for part in test]
+        kind = {"": [], "skipped": ["skipped"]}.get(what, ["failure"])
+        assert [tag for tag, _ in told] == kind, (name, number, told)
+        if kind == ["failure"]:
+            assert f"Cell {number}: The kernel {what}" in told[0][1], name
+        elif kind:
+            assert "the kernel died: Cell" in told[0][1], name
+
+
 def test_a_tag_that_cannot_be_read_stops_the_run_and_names_the_cell(tmp_path):
     cells = [nbf.new_code_cell("1"), nbf.new_code_cell("2", metadata={"tags": ["tolerance=1e-3"]})]
     write(nbf.new_notebook(cells=cells), tmp_path / "a.ipynb")

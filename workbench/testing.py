@@ -18,6 +18,8 @@ cell that raises fails. What else is asked of a cell stands in its tags (in Jupy
     above what it held before (Linux only; what processes of its own hold is not counted). Units: ms, s, min; KB, MB,
     GB, and KiB, MiB, GiB.
 
+A cell whose kernel dies (out of memory, a crash) fails, and the rest of its notebook is skipped.
+
 Dates, times and versions are words, and so are numbers that touch a letter. What varies from run to run (durations,
 addresses, temporary folders) is left out of the comparison by the patterns in ``assets/nbval.cfg``, or by those of
 ``--nbval-sanitize-with``. nbval's own tags and options work as ever: ``nbval-skip``, ``raises-exception``,
@@ -28,11 +30,13 @@ from __future__ import annotations
 
 import base64
 import difflib
+import functools
 import json
 import math
+import queue
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -61,6 +65,7 @@ _NUMBER = re.compile(
     r"(?<![\w.:/\-+])[+\-−]?(?:\d{1,3}(?:,\d{3})+(?:\.\d*)?|\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w:/]|[.\-+]\d)"
 )
 _KINDS = {"u1c": "u1", "uint8c": "u1"}  # plotly's names of packed arrays that numpy does not know
+_LOOK = 0.5  # seconds between two looks at whether the kernel lives
 # What differs from run to run in a figure that is the same.
 _UNSEEN = {"uid"}
 
@@ -86,18 +91,45 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Iterator[N
     return [Notebook.from_parent(parent, path=file_path) if isinstance(c, nbval.IPyNbFile) else c for c in found]
 
 
+class Died(Exception):
+    """The kernel's process has ended: no reply will come."""
+
+
 class Notebook(nbval.IPyNbFile):
-    """A notebook, one item a code cell."""
+    """A notebook, one item a code cell; `died` names the cell that found its kernel dead."""
+
+    died = ""
 
     def setup(self) -> None:
         super().setup()
         kernel = self.kernel
+        kernel.get_message = functools.partial(_message, kernel, kernel.get_message)
         code = "get_ipython().run_line_magic('load_ext', 'workbench')"
         kernel.await_idle(kernel.kc.execute(code, store_history=False), timeout=60)
+
+    def teardown(self) -> None:
+        if self.died:
+            self.kernel.stop()  # nbval leaves the sockets of a dead one open
+        super().teardown()
 
     def collect(self) -> Iterator[Cell]:
         for cell in super().collect():
             yield Cell.from_parent(self, name=cell.name, cell_num=cell.cell_num, cell=cell.cell, options=cell.options)
+
+
+def _message(kernel: nbval.RunningKernel, ask: Callable, stream: str, timeout: float | None = None) -> dict:
+    """The next message, as nbval asks for it: but without a timeout that would wait for a dead kernel for ever."""
+    end = math.inf if timeout is None else time.monotonic() + timeout
+    dead = False
+    while True:
+        try:
+            return ask(stream, max(0.0, min(_LOOK, end - time.monotonic())))
+        except queue.Empty:
+            if dead:
+                raise Died("The kernel died (out of memory, or a crash)") from None
+            dead = not kernel.is_alive()  # then once more: what it sent before it died still counts
+            if not dead and time.monotonic() >= end:
+                raise
 
 
 class Cell(nbval.IPyNbCell):
@@ -114,6 +146,17 @@ class Cell(nbval.IPyNbCell):
             raise pytest.Collector.CollectError(f"{parent.path}, {name}: {error}") from None
 
     def runtest(self) -> None:
+        if self.parent.died:
+            pytest.skip(f"the kernel died: {self.parent.died}")
+        try:
+            if not (self.parent.kernel.is_alive() or self.parent.timed_out or self.options["skip"]):
+                raise Died("The kernel died before this cell began (out of memory, or a crash)")
+            self._run()
+        except Died as error:
+            self.parent.died = self.name
+            self.raise_cell_error(str(error))
+
+    def _run(self) -> None:
         if self.options["check"] and not self.options["skip"] and self.cell.execution_count is None:
             self.raise_cell_error("Nothing to compare with: run the notebook and save it with its outputs")
         measured = "memory" in self.asked and self.parent.kernel.is_alive() and not self.options["skip"]

@@ -25,8 +25,9 @@ from urllib.parse import unquote
 import numpy as np
 
 from ..errors import FOLDED, NotebookError
-from . import provenance
+from . import maths, provenance
 from .fragment import fragment
+from .maths import mathml
 from .style import HOUSE, ink, template
 
 if TYPE_CHECKING:
@@ -39,9 +40,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 # "Training:  40%|####      | 4/10 [00:01<00:02, 3.1it/s]": a bar of tqdm's says nothing once the work is done.
 _BAR = re.compile(r"(.*: )?\s*\d{1,3}%\|[^|]*\| *\S+/\S+ \[(\d+:)?\d\d:\d\d<[\d:?]+, .*\]\s*")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-# Best first; scripts of their own and live widgets don't outlive the kernel.
-_IMAGES = ("image/svg+xml", "image/png", "image/jpeg")
-_LASTING = ("text/html", "text/markdown", *_IMAGES, "text/latex", "text/plain")
+# nbconvert's order, best first; scripts of their own and live widgets don't outlive the kernel.
+_LASTING = ("text/html", "text/markdown", "image/svg+xml", "text/latex", "image/png", "image/jpeg", "text/plain")
 # Maps are drawn from tiles and outlines that plotly.js fetches.
 _MAPS = re.compile(r"choropleth|(scatter|density|choropleth)(geo|map|mapbox)")
 # The packed arrays that plotly.js unpacks, by its name for them.
@@ -315,13 +315,14 @@ def _exporter():
 
     class Renderer(IPythonRenderer):
         def block_math(self, body: str) -> str:
-            return _math(body, "block", f"$${body}$$")
+            return mathml(body, "block", f"$${body}$$")
 
         def inline_math(self, body: str) -> str:
-            return _math(body, "inline", f"${body}$")
+            return mathml(body, "inline", f"${body}$")
 
         def latex_environment(self, name: str, body: str) -> str:
-            return _tex(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
+            whole = f"\\begin{{{name}}}{body}\\end{{{name}}}"
+            return mathml(whole, "block", whole)
 
         def _html_embed_images(self, html: str) -> str:
             # Only the tag itself: nbconvert parses the whole piece, which closes a lone <em> at once.
@@ -351,22 +352,8 @@ def _exporter():
         template_name="workbench", extra_template_basedirs=[str(_TEMPLATES)], embed_images=True, log=quiet()
     )
     exporter.register_filter("fragment", fragment)
+    exporter.register_filter("maths", maths.output)
     return exporter
-
-
-def _math(body: str, display: str, tex: str) -> str:
-    """MathML, or the TeX itself where the converter gives up."""
-    from latex2mathml import converter, exceptions
-
-    refusals = tuple(e for e in vars(exceptions).values() if isinstance(e, type))
-    try:
-        return converter.convert(body, display=display)
-    except (*refusals, IndexError, KeyError, ValueError):
-        return _tex(tex, display)
-
-
-def _tex(tex: str, display: str) -> str:
-    return f'<code class="tex {display}">{html.escape(tex)}</code>'
 
 
 def _tidy(soup: BeautifulSoup) -> None:

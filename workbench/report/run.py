@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import NotebookError
 from ..install import kernelspec
-from .page import quiet
+from .page import PLOTLY, WIDGET, quiet
 from .provenance import MIME, PROBE
 
 if TYPE_CHECKING:
@@ -70,19 +71,68 @@ def run(nb: NotebookNode, path: Path, progress: bool) -> dict | str:
             nb,
             km=_kernel_manager(folder),
             resources={"metadata": {"path": str(path.resolve().parent)}},
-            store_widget_state=False,
             on_cell_start=begin,
             log=quiet(),
         )
+        client.widget_registry["@jupyter-widgets/output"]["OutputModel"] = _output_widget()
         error = _execute(client)
         bar.update(count - bar.n)
     probe = nb.cells.pop()
     for cell in nb.cells:
         if cell.cell_type == "code":
-            cell.outputs = _joined(cell.outputs)
+            cell.outputs = _shown(cell.outputs, client.widget_state)
     if error is not None:
         raise _told(error, nb, at, path) from None
     return _answer(probe)
+
+
+def _output_widget() -> type:
+    """nbclient's side of an Output widget, but for how it tells the kernel what was put out.
+
+    nbclient writes to the socket behind asyncio's back. That swallows the sign of a reply that comes just then, for
+    which nbclient then waits for ever.
+    """
+    from nbclient.output_widget import OutputWidget
+
+    class Output(OutputWidget):
+        def send(self, data=None, metadata=None, buffers=None) -> None:
+            session, content = self.kernel_client.session, {"comm_id": self.comm_id, "data": data}
+            message = session.msg("comm_msg", content, parent=self.parent_header, metadata=metadata)
+            self.kernel_client.shell_channel.socket.send_multipart(session.serialize(message))
+
+    return Output
+
+
+def _shown(
+    outputs: list[NotebookNode], widgets: dict[str, dict], within: frozenset = frozenset()
+) -> list[NotebookNode]:
+    """Outputs as a reader sees them: streams joined, and after a widget without a static twin what was put out in it.
+
+    `widgets` are the states by model; `within` are the models around, as an Output may be shown in itself.
+    """
+    from nbformat import from_dict
+
+    shown = []
+    for output in _joined(outputs):
+        data = output.get("data", {})
+        alone = WIDGET in data and not {"text/html", PLOTLY} & data.keys()
+        model = data[WIDGET].get("model_id") if alone else None
+        if widgets.get(model, {}).get("_model_name") != "OutputModel":
+            shown.append(output)
+        for part in _parts(model, widgets) if alone else ():
+            if part not in within:
+                held = from_dict(list(widgets[part].get("outputs", ())))
+                shown += _shown(held, widgets, within | {part})
+    return shown
+
+
+def _parts(model: str, widgets: dict[str, dict]) -> Iterator[str]:
+    """The Output widgets that a widget is made of, in their order."""
+    state = widgets.get(model, {})
+    if state.get("_model_name") == "OutputModel":
+        yield model
+    for child in state.get("children") or ():
+        yield from _parts(str(child).removeprefix("IPY_MODEL_"), widgets)
 
 
 def _joined(outputs: list[NotebookNode]) -> list[NotebookNode]:
@@ -125,8 +175,6 @@ def _execute(client: NotebookClient) -> Exception | None:
     A thread with an event loop of its own serves the kernel, so that this works inside a notebook too, and a
     Ctrl-C reaches the caller, who waits here and then has the kernel shut down.
     """
-    from nbclient.exceptions import CellExecutionError
-
     at_work = []
 
     async def execute():
@@ -143,7 +191,7 @@ def _execute(client: NotebookClient) -> Exception | None:
                 loop, task = at_work
                 loop.call_soon_threadsafe(task.cancel)
             raise
-        except (CellExecutionError, RuntimeError, TimeoutError, OSError) as e:
+        except Exception as e:  # nbclient stumbles over what it did not foresee in many ways
             return e
     return None
 
@@ -153,15 +201,19 @@ def _told(error: Exception, nb: NotebookNode, at: int, path: Path) -> NotebookEr
     from nbclient.exceptions import CellExecutionError, DeadKernelError
     from nbconvert.filters import strip_ansi
 
-    failed = isinstance(error, CellExecutionError)
-    if at < 0 or not (failed or isinstance(error, DeadKernelError)):
+    if at < 0:
         hint = "python -m workbench doctor says what is missing"
         return NotebookError(f"{path}: the kernel did not run: {error}", hint=hint)
     cell = nb.cells[at]
     first = next((line.strip() for line in cell.source.splitlines() if line.strip()), "")
     first = first if len(first) <= 100 else first[:97] + "..."
     number = sum(c.cell_type == "code" and bool(c.source.strip()) for c in nb.cells[: at + 1])
-    said = _said(error, cell) if failed else "the kernel died (out of memory, or a crash)"
+    if isinstance(error, CellExecutionError):
+        said = _said(error, cell)
+    elif isinstance(error, DeadKernelError):
+        said = "the kernel died (out of memory, or a crash)"
+    else:
+        said = f"nbclient, which runs the cells, could not follow it: {type(error).__name__}: {error}"
     told = NotebookError(
         f"{path}: cell {at + 1} of {len(nb.cells)}, In [{number}], failed at `{first}`\n  {strip_ansi(said).strip()}",
         hint=UNCHANGED,
