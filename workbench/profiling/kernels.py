@@ -82,8 +82,10 @@ def kernels(work: Work, *, ring: int = RING, top: int = TOP) -> KernelProfile:
     -----
     A call costs 0.2 microseconds more while it is recorded, and one look at a hook when it isn't: 0.7 % of a kernel on
     250 rows of 5 symbols (27 microseconds), less on more. The GIL is looked at fifty times a second
-    (`workbench.profiling.gil`): that it was taken while a kernel ran may be another thread's doing, so ``gil_free`` is
-    what a kernel let go at least, and it needs 100 milliseconds in a kernel to be told.
+    (`workbench.profiling.gil`): that it was taken while a kernel ran may be another thread's doing, so
+    ``gil_free`` is what a kernel let go at least, and it needs 100 milliseconds in a kernel to be told. Who runs one
+    kernel of microseconds after the other contends with each look for some milliseconds, and is up to a fifth slower;
+    from 2,520 rows of 20 symbols on no difference is measured.
     Kernels in worker processes are not seen; those in scikit-learn and torch aren't ours.
     """
     with Recorder(tasks=False, ring=ring) as record, Witness(_INTERVAL) as witness:
