@@ -17,7 +17,7 @@ from .spans import RING, Call, Recorder, lanes, union
 from .svg import Bar, timeline
 from .words import CODE
 
-_INTERVAL = 0.02  # seconds between two looks: each holds a thread that computes up for some 60 microseconds
+_INTERVAL = 0.02  # seconds between two looks: each contends for the lock with who computes
 _ENOUGH = 5  # looks from which on a share of them says something
 
 

@@ -84,7 +84,8 @@ class Meter:
         self.collect = collect  # garbage of any age: takes half a second where torch is loaded
 
     def _settle(self) -> Filling | None:
-        threads_leave()
+        if self.fill:
+            threads_leave()
         gc.collect(2 if self.collect else 1)
         trim()
         return Filling() if self.fill else None
