@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -43,6 +45,43 @@ def test_memory_of_threads_is_seen_each_time_and_what_they_freed_is_no_growth():
         found = profiling.memory(in_threads, count, size)
         assert found.peak == pytest.approx(count * size, rel=0.02)
         assert abs(found.growth) < 0.05 * count * size
+
+
+SHARED = """
+import threading
+import numpy as np
+from tests.test_profiling_reviewed import MB, in_threads
+from workbench import profiling
+gate, over = threading.Barrier(4), threading.Event()
+def lives_on():
+    held = np.ones(30 * MB, dtype=np.uint8)
+    gate.wait()
+    del held
+    over.wait()
+profiling.memory(int)  # from then on glibc keeps blocks of that size on the heap
+threads = [threading.Thread(target=lives_on) for _ in range(3)]
+for thread in threads:
+    thread.start()
+gate.wait()
+found = [profiling.memory(in_threads, 4, 25 * MB) for _ in range(4)]
+over.set()
+for thread in threads:
+    thread.join()
+found += [profiling.memory(in_threads, 4, 25 * MB) for _ in range(2)]
+print([(one.peak, one.growth) for one in found])
+"""
+
+
+@linux
+@pytest.mark.parametrize("heaps", ["1", "4", "5", "16"])
+def test_memory_is_seen_where_threads_share_the_heaps_of_others_that_live_on(heaps):
+    done = subprocess.run(
+        [sys.executable, "-c", SHARED], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1],
+        env=os.environ | {"MALLOC_ARENA_MAX": heaps},
+    )  # fmt: skip
+    for peak, growth in eval(done.stdout):
+        assert peak == pytest.approx(100 * MB, rel=0.02)
+        assert abs(growth) < MB
 
 
 SMALL = """

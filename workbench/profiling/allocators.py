@@ -11,6 +11,7 @@ Both allocators say what they have free: _PyObject_DebugMallocStats by size, mal
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 import threading
@@ -119,6 +120,12 @@ def large_blocks_apart() -> Iterator[None]:
         libc.mallopt(_MAPPED, 32 << 20)
 
 
+def _most_heaps() -> int:
+    """So many heaps glibc makes, for as many threads; the next ones share them."""
+    told = os.environ.get("MALLOC_ARENA_MAX", "")
+    return int(told) if told.isdigit() and int(told) else 8 * len(os.sched_getaffinity(0))
+
+
 class Heap:
     """What malloc_info tells of one heap of glibc: the chunks that are free, the one at its top, and bytes in use."""
 
@@ -137,13 +144,18 @@ class Heap:
 
     @classmethod
     def all(cls, libc: ctypes.PyDLL) -> list[Heap]:
-        """Those of the process: the main one first, then the newest."""
+        """Those of the process: the main one first, then the newest, so that from the end a place stays."""
         told = _told(libc, lambda stream: libc.malloc_info(0, stream))
         return [cls(one) for one in told.split(b"<heap nr")[1:]]
 
 
 class Filling:
     """Blocks of ours in every place that the allocators have free, until `release`.
+
+    Parameters
+    ----------
+    before : Filling, optional
+        An earlier one: heaps that it did not see are left out, for what is free there was free then.
 
     Attributes
     ----------
@@ -157,7 +169,8 @@ class Filling:
     # the threads and the heaps that there were at the end of the last one, and heaps without a thread among them
     _last: tuple[set[int], int, int] = (set(), 0, 0)
 
-    def __init__(self):
+    def __init__(self, before: Filling | None = None):
+        self.left: set[int] = before.left if before is not None else set()  # places of heaps that are not seen
         self.objects: list[list] = []
         self.taken: list[tuple[array, array]] = []  # addresses and sizes of blocks
         self.unseen = self.pools = 0
@@ -208,27 +221,30 @@ class Filling:
         """Of glibc: the heaps of threads that have ended, which the next threads take over.
 
         Only a thread that has a heap can take blocks of it, and which one it has shows by what grows. That none is left
-        without a thread shows by a new one: where no thread came or went, it is known from the last time.
+        without a thread shows by a new one: where no thread came or went, it is known from the last time. Where there
+        are as many heaps as there may be, new threads share them all in turn: so each can be filled.
         """
         now, heaps = _threads(), Heap.all(libc)
         then, count, spare = Filling._last
-        most = spare + len(heaps) - count if now == then else len(heaps) - 1
-        seen = {self._heap_of(libc, None)}
+        shared = 2 * len(heaps) > _most_heaps()  # or soon will be
+        most = spare + len(heaps) - count if now == then and not shared else len(heaps) - 1
+        places, seen = range(1 - len(heaps), 1), {self._heap_of(libc, None)}
         with ExitStack() as ending:
-            while len(seen) <= most and None not in seen:
+            for _ in range(2 * _most_heaps()):
+                if len(seen.intersection(places)) > most or (None in seen and not shared):
+                    break
                 worker = ending.enter_context(ThreadPoolExecutor(1, "workbench-memory"))
                 at = self._heap_of(libc, worker)
-                if at in seen:
-                    break  # as many as there may be: threads share them
-                seen.add(at)
-                if at is not None:
+                if at is not None and at not in seen | self.left:
                     self._fill_heap(libc, worker, at)
+                seen.add(at)
         threads_leave()
-        self.unseen = sum(sum(heap.chunks) for at, heap in enumerate(heaps) if at not in seen | {0})
+        self.left = set(places[:-1]) - seen
+        self.unseen = sum(sum(heaps[at].chunks) for at in self.left)
         Filling._last = now, len(Heap.all(libc)), len(seen) - 1
 
     def _heap_of(self, libc: ctypes.PyDLL, worker: ThreadPoolExecutor | None) -> int | None:
-        """The place of a thread's heap in what malloc_info tells; None where it is a new one."""
+        """The place of a thread's heap in what malloc_info tells, from its end, or 0; None where it is a new one."""
         before = Heap.all(libc)
         self._take(libc, worker, [_PROBE])
         after = Heap.all(libc)
@@ -237,7 +253,8 @@ class Filling:
         grown = [a.used - b.used for a, b in zip(after, before, strict=True)]
         if worker is not None:
             grown[0] = 0  # what starts a thread takes some of the main one
-        return grown.index(max(grown))
+        at = grown.index(max(grown))
+        return at and at - len(grown)
 
     def _fill_heap(self, libc: ctypes.PyDLL, worker: ThreadPoolExecutor | None, at: int) -> None:
         for _ in range(_PASSES):

@@ -83,12 +83,12 @@ class Meter:
         self.fill = fill  # whether places that allocators have free are filled meanwhile
         self.collect = collect  # garbage of any age: takes half a second where torch is loaded
 
-    def _settle(self) -> Filling | None:
+    def _settle(self, before: Filling | None = None) -> Filling | None:
         if self.fill:
             threads_leave()
         gc.collect(2 if self.collect else 1)
         trim()
-        return Filling() if self.fill else None
+        return Filling(before) if self.fill else None
 
     def __enter__(self) -> Meter:
         self.most = 0
@@ -111,14 +111,14 @@ class Meter:
             after = status()
             self.mapped = max(after["RssFile"] - before["RssFile"], 0)
             most = max(after["VmHWM"], self.most)
-            again = self._settle()
+            again = self._settle(self.filling)
             held = status()
             held["VmRSS"] = _counted(held["VmRSS"])
         else:
             self._stop.set()
             self._thread.join()
             self.mapped, most = 0, max(self.most, _resident())
-            again = self._settle()
+            again = self._settle(self.filling)
             held = {"VmRSS": _resident(), "RssFile": 0}
         # the mark is late too: by the same, mostly
         self.peak = max(most - min(before["VmRSS"], self._from) - self.mapped, 0)
