@@ -33,7 +33,7 @@ $(VENV)/.made:
 
 $(VENV)/.installed: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "installing the pinned packages"
-	@{ $(PIP) setuptools cython && $(PIP) --no-build-isolation -e '.[data,bench,test]'; } >$(LOG) 2>&1 || { tail -n 40 $(LOG); \
+	@{ $(PIP) setuptools cython numpy && $(PIP) --no-build-isolation -e '.[data,bench,test]'; } >$(LOG) 2>&1 || { tail -n 40 $(LOG); \
 		echo "installing failed: all that pip said is in $(LOG); the kernels need a C compiler and Python's headers"; exit 1; }
 	@touch $@
 

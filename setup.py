@@ -10,6 +10,7 @@ import platform
 from hashlib import sha256
 from pathlib import Path
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -47,6 +48,7 @@ extensions = [
         f"workbench._ext.{path.stem}",
         [f"ext/{path.name}"],
         depends=["ext/common.pxd"],
+        include_dirs=[numpy.get_include()],
         extra_compile_args=flags,
         # A walk is inlined twice, so that a single series keeps its state in registers.
         define_macros=[("CYTHON_INLINE", "inline __attribute__((always_inline))")],

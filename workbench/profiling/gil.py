@@ -1,29 +1,19 @@
-"""How much of the time Python's global lock (GIL) is taken: a thread asks for it again and again.
+"""How much of the time Python's global lock (GIL) is taken: a thread of C looks at it, again and again.
 
-Looked at are moments at equal distances, whoever holds the lock then: the share of them at which it was taken is the
-share of time that it was. A thread that has to wait for the lock knows that it was taken at each moment that it waited
-through, so one long call that holds it weighs by its length. What the thread waited for a CPU is taken off, by what
-Linux keeps of each thread in /proc/self/task/ID/schedstat; elsewhere a crowded machine looks like a taken lock.
+It does not ask for the lock, so it holds nobody up. Looked at are moments at equal distances, whoever holds the lock
+then: the share of them at which it was taken is the share of time that it was.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-import time
-from contextlib import suppress
-from typing import NamedTuple
 
-INTERVAL = 0.002
-_LATE = 0.0004  # seconds of waiting from which on the lock was taken: a sleep alone ends 0.1 ms late at most
+import numpy as np
 
+from .._ext import gil
 
-class Look(NamedTuple):
-    """One moment: when it was, when the lock was there after it, and whether it was taken at it."""
-
-    asked: float
-    got: float
-    taken: bool
+INTERVAL = 0.001
+_KEPT = 1 << 20  # looks
 
 
 class Witness:
@@ -31,49 +21,35 @@ class Witness:
 
     Attributes
     ----------
-    looks : list of Look
-        By time, until the end of the block.
-    exact : bool
-        Whether waiting for a CPU could be told from waiting for the lock.
+    known : bool
+        Whether this interpreter tells of its lock: CPython 3.11 to 3.13 do. Else nothing is looked at.
+    moments : ndarray of float64
+        When it was looked at, by `time.perf_counter`: the last million of them, once the block is over.
+    taken : ndarray of bool
+        Whether it was taken then.
+    share : float
+        The share of all moments at which it was taken; NaN without one.
     """
 
+    known: bool = gil.KNOWN
+
     def __init__(self, interval: float = INTERVAL):
-        self.interval, self.looks, self.exact = interval, [], False
+        self.interval = interval
 
     def __enter__(self) -> Witness:
-        self._stop = False
-        begun = time.perf_counter()
-        self._thread = threading.Thread(target=self._watch, args=[begun], name="workbench-gil", daemon=True)
-        self._thread.start()
+        self._looks = gil.Looks(_KEPT)
+        self._thread = threading.Thread(
+            target=self._looks.watch, args=[self.interval], name="workbench-gil", daemon=True
+        )
+        if self.known:
+            self._thread.start()
         return self
 
     def __exit__(self, *exc) -> None:
-        ended, self._stop = time.perf_counter(), True
-        self._thread.join()  # a look that waits for the lock until now is still told
-        while self.looks and self.looks[-1].asked >= ended:
-            self.looks.pop()
-
-    def _watch(self, got: float) -> None:
-        clock, sleep, looks, interval = time.perf_counter, time.sleep, self.looks, self.interval
-        due, waited, file = got + interval, 0, None
-        with suppress(OSError):
-            file = os.open(f"/proc/self/task/{threading.get_native_id()}/schedstat", os.O_RDONLY)
-        self.exact = file is not None
-        while not self._stop:
-            sleep(max(due - clock(), 0.0))
-            got, queued = clock(), 0.0
-            if file is not None:
-                now = int(os.pread(file, 80, 0).split()[1])
-                queued, waited = (now - waited) * 1e-9, now
-            late = max(got - due - queued, 0.0)
-            taken = late > _LATE
-            moments = 1 + int(late / interval)  # a wait stands for each that it lasted through
-            looks += [Look(got - late + i * interval, got, taken) for i in range(moments)]
-            due += interval * (int((got - due) / interval) + 1)
-        if file is not None:
-            os.close(file)
-
-    @property
-    def share(self) -> float:
-        """The share of moments at which the lock was taken; NaN without one."""
-        return sum(look.taken for look in self.looks) / len(self.looks) if self.looks else float("nan")
+        looks = self._looks
+        looks.stop()
+        if self.known:
+            self._thread.join()
+        signed = np.roll(np.frombuffer(looks.kept()), -looks.count if looks.count > _KEPT else 0)
+        self.moments, self.taken = np.abs(signed), signed < 0
+        self.share = looks.taken / looks.count if looks.count else float("nan")

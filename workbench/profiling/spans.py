@@ -37,24 +37,18 @@ class Span(NamedTuple):
 
 
 class Call(NamedTuple):
-    """One call of a kernel: `rows` and `nbytes` are of its first input, `planes` the inputs and outputs like it."""
+    """One call of a kernel: `rows` are of its first input, `bytes` what it reads and writes, the state apart."""
 
     function: object
     begun: float
     ended: float
     thread: int
     rows: int
-    nbytes: int
-    planes: int
+    bytes: int
 
     @property
     def name(self) -> str:
         return self.function.__name__
-
-    @property
-    def bytes(self) -> int:
-        """Read and written, the state apart."""
-        return self.nbytes * self.planes
 
 
 class _Mark:
