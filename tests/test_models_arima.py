@@ -217,6 +217,29 @@ def test_nothing_after_a_row_changes_a_forecast_on_it_to_the_bit(walk, cut):
     np.testing.assert_array_equal(found[2], found[0])
 
 
+@given(
+    st.sampled_from([orders(1, 0, 1, True), orders(2, 1, 1, True), AIRLINE, orders(0, 2, 1, False)]),
+    st.integers(1, 6),
+    st.sampled_from([0, 1, 40, 150]),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=20)
+def test_states_found_piece_by_piece_are_those_found_at_once(these, horizon, late, seed):
+    draw = np.random.default_rng(seed)
+    y = np.cumsum(draw.standard_normal(300))
+    y[draw.random(300) < 0.1] = np.nan
+    y[:late] = np.nan  # a start that is known late, beyond the first piece too
+    end = np.where(np.isnan(y), -1, np.arange(300) + horizon)
+    fit = fit_series(y[:200], these)
+    rows = draw.permutation(np.arange(20, 310))
+    whole = predict_rows(fit, y, np.minimum(end, 299), np.minimum(rows, 299))
+    for piece in (1, 7, 64):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_sarimax, "PIECE", piece)
+            found = predict_rows(fit, y, np.minimum(end, 299), np.minimum(rows, 299))
+        np.testing.assert_allclose(found, whole, rtol=1e-8, atol=1e-8)  # when the gain has settled is looked at anew
+
+
 def test_spans_that_differ_are_forecast_from_the_labels_known():
     label, rng = simulated(60, 8)[:, None], np.random.default_rng(0)
     end = (np.arange(60) + rng.integers(1, 7, 60))[:, None]

@@ -31,6 +31,11 @@ def test_a_worker_adds_less_than_a_fifth_of_the_panel(name, split, size):
     assert added(ModelSpec(name, PARAMS.get(name)), SPLITS[split], *size) < 0.2
 
 
+@pytest.mark.parametrize("split", WALKED)
+def test_a_worker_of_arima_adds_less_than_a_fifth_of_ten_features(split):
+    assert added(ModelSpec("arima"), SPLITS[split], 6_000, 20, 10) < 0.2
+
+
 SWEPT = """
 import json, sys, threading
 from pathlib import Path

@@ -78,14 +78,14 @@ class Table:
         """What a model may know of the samples in the runs `at`; in training, of their labels alone."""
         return _Placed(self, at, trained)
 
-    def labels(self, at: np.ndarray) -> np.ndarray:
-        """The labels of the samples in the runs `at` alone, NaN elsewhere: ndarray of shape (T, N), by symbol."""
-        label = np.full(self.label.shape, np.nan, order="F")
+    def labels(self, at: np.ndarray) -> Known:
+        """The labels of the samples in the runs `at` alone."""
+        there = np.zeros(self.label.shape, dtype=bool, order="F")
         for first, last in at:
             for start in range(first, last, PIECE):
                 piece = slice(start, min(start + PIECE, last))
-                label[self.row[piece], self.column[piece]] = self.y[piece]
-        return label
+                there[self.row[piece], self.column[piece]] = True
+        return Known(self.label, there)
 
     def rows(self, at: np.ndarray) -> Iterator[tuple]:
         """The samples in the runs `at` row by row: its number, symbols, features, targets, and weights or None."""
@@ -131,6 +131,23 @@ class Table:
             yield LentTable(**arrays, ref=ref)
 
 
+class Known:
+    """An array of labels (T, N) of which some are known, NaN where not: cut out where it is asked for, as by symbol.
+
+    All of it would take as much as a feature, and what is known of it an eighth.
+    """
+
+    def __init__(self, label: np.ndarray, there: np.ndarray):
+        self._label, self._there = label, there
+        self.shape = label.shape
+
+    def __getitem__(self, at) -> np.ndarray:
+        return np.where(self._there[at], self._label[at], np.nan)
+
+    def __array__(self, dtype=None, copy=None) -> np.ndarray:
+        return np.asarray(self[...], dtype=dtype)
+
+
 class _Placed(Context):
     """The context of samples of a table; what takes memory is made where it is asked for."""
 
@@ -140,15 +157,15 @@ class _Placed(Context):
 
     @cached_property
     def row(self) -> np.ndarray:
-        return taken(self._of.row, self._at).astype(np.intp)
+        return taken(self._of.row, self._at)
 
     @cached_property
     def column(self) -> np.ndarray:
-        return taken(self._of.column, self._at).astype(np.intp)
+        return taken(self._of.column, self._at)
 
     @cached_property
     def label(self) -> np.ndarray:
-        return self._of.labels(self._at) if self._trained else self._of.label
+        return np.asarray(self._of.labels(self._at)) if self._trained else self._of.label
 
     @cached_property
     def end(self) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import joblib
@@ -118,16 +119,13 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
     def fit_labels(self, label: np.ndarray, end: np.ndarray):
         """As `fit`, of labels (T, N), NaN where there is none, and the last row that each of them looks at (T, N).
 
-        A walk fits by this, so that no feature is read, or copied.
+        A walk fits by this, so that no feature is read, or copied. Labels are read symbol by symbol, as ``label[:, j]``
+        of an array or of whatever stands for one.
         """
         orders = self._orders()
-        there = ~np.isnan(label)
-        if not there.any():
-            raise DataError("arima: not one label to train on", hint="look at the label and at the training rows")
-        rows = np.flatnonzero(there.any(axis=1))
-        self.first_, self.known_ = int(rows[0]), int(np.max(end, where=there, initial=-1))
-        self.label_ = np.asarray(label, dtype=np.float64, order="F")[: rows[-1] + 1]  # each symbol lies in one piece
-        columns = list(self.label_[self.first_ :].T)
+        self._label = label
+        self.first_, self._last, self.known_ = _extent(label, end)
+        columns = _Columns(self)
         chosen, tried = self._chosen(columns, orders)
         pool = None if all(fit.labels for fit in chosen) else self.label_[~np.isnan(self.label_)]
         self.series_ = [
@@ -153,6 +151,14 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
                 stacklevel=2,
             )
         return self
+
+    @property
+    def label_(self) -> np.ndarray:
+        return np.asarray(self._label, dtype=np.float64)[: self._last + 1]
+
+    def _series(self, j: int, first: int = 0) -> np.ndarray:
+        """What symbol number `j` was trained on, from row `first` on."""
+        return np.asarray(self._label[first : self._last + 1, j], dtype=np.float64)
 
     def predict(self, X, context=None):
         """The forecast of the label of each sample from the labels of its symbol that are known on its row.
@@ -186,22 +192,21 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         if context.label.shape[1] != symbols:
             raise DataError(f"arima was fitted on {symbols} symbols, the samples have {context.label.shape[1]}")
         out = np.empty(len(X))
-        asked = [np.flatnonzero(context.column == j) for j in range(symbols)]
+        asked = np.unique(context.column)
         tasks = (  # one after the other: all of them together would hold the labels once more
             joblib.delayed(_predict_symbol)(
                 self.series_[j],
                 np.ascontiguousarray(context.label[:, j], dtype=np.float64),
                 np.ascontiguousarray(context.end[:, j]),
-                context.row[at],
+                context.row[context.column == j].astype(np.intp),
                 (self.refit, self.known_, self.first_, self._orders() if self.select == "none" else None),
             )
-            for j, at in enumerate(asked)
-            if len(at)
+            for j in asked
         )
-        found = joblib.Parallel()(tasks)
-        for at, (values, _) in zip((at for at in asked if len(at)), found, strict=True):
-            out[at] = values
-        lost = sum(lost for _, lost in found)
+        lost = 0
+        for j, (values, missed) in zip(asked, joblib.Parallel(return_as="generator")(tasks), strict=True):
+            out[context.column == j] = values
+            lost += missed
         _warn(lost, f"{lost} estimations of the schedule (refit={self.refit}); the parameters before stay")
         return out
 
@@ -226,9 +231,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         """
         check_is_fitted(self)
         steps, level = _STEPS.check(steps, "forecast"), _LEVEL.check(level, "forecast")
-        found = [
-            _sarimax.forecast(*each, steps + skip, level) for each in zip(self.series_, self.label_.T, strict=True)
-        ]
+        found = [_sarimax.forecast(fit, self._series(j), steps + skip, level) for j, fit in enumerate(self.series_)]
         return np.stack(found, axis=2)[:, skip:]
 
     def __sklearn_tags__(self):
@@ -249,7 +252,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
             where labels are missing in between.
         """
         check_is_fitted(self)
-        rows = [_diagnosed(fit, self.label_[self.first_ :, j], self.first_) for j, fit in enumerate(self.series_)]
+        rows = [_diagnosed(fit, self._series(j, self.first_), self.first_) for j, fit in enumerate(self.series_)]
         return pd.DataFrame(rows)
 
     def summary(self, j: int = 0):
@@ -259,7 +262,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
             raise UnknownNameError.of("symbol number", j, range(len(self.series_)))
         fit = replace(self.series_[j], origin=0)
         with np.errstate(all="ignore"):
-            return _sarimax.results(fit, self.label_[self.first_ :, j], cov_type="approx").summary()
+            return _sarimax.results(fit, self._series(j, self.first_), cov_type="approx").summary()
 
     def _orders(self) -> Orders:
         """The orders asked for, the largest tried of a search; ParameterError where they contradict each other."""
@@ -290,7 +293,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         seasonal = self.P or self.D or self.Q
         return Orders(*(getattr(self, name) for name in _NAMES), self.period if seasonal else 1, constant)
 
-    def _chosen(self, columns: list[np.ndarray], orders: Orders) -> tuple[list[Fit], pd.DataFrame]:
+    def _chosen(self, columns: Sequence[np.ndarray], orders: Orders) -> tuple[list[Fit], pd.DataFrame]:
         """The model of each symbol, and the table of what was tried."""
         if self.select == "none":
             candidates = [[orders]] * len(columns)
@@ -319,6 +322,34 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
             best.append(replace(_best(mine, self.select), search=by[j]))
         table = [_tried(j, one, fit, best[j]) for (j, one), fit in zip(tasks, fits, strict=True)]
         return best, pd.DataFrame(table)
+
+
+class _Columns(Sequence):
+    """What each symbol was trained on, cut out where it is asked for."""
+
+    def __init__(self, of: ArimaRegressor):
+        self._of = of
+
+    def __len__(self) -> int:
+        return self._of._label.shape[1]
+
+    def __getitem__(self, j: int) -> np.ndarray:
+        if not 0 <= j < len(self):
+            raise IndexError(j)
+        return self._of._series(j, self._of.first_)
+
+
+def _extent(label: np.ndarray, end: np.ndarray) -> tuple[int, int, int]:
+    """The first and the last row with a label, and the last row that any label looks at."""
+    found = []
+    for j in range(label.shape[1]):
+        at = np.flatnonzero(~np.isnan(label[:, j]))
+        if len(at):
+            found.append((at[0], at[-1], end[at, j].max()))
+    if not found:
+        raise DataError("arima: not one label to train on", hint="look at the label and at the training rows")
+    first, last, known = zip(*found, strict=True)
+    return int(min(first)), int(max(last)), int(max(known))
 
 
 def _inner(y: np.ndarray) -> np.ndarray:

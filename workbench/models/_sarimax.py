@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -26,10 +26,9 @@ _ITERATIONS = 200
 _DENSITY = 0.5 * math.log(2 * math.pi)  # what the exact diffuse likelihood counts for each diffuse state
 LEAST_LABELS = 10  # after differencing, for any orders
 CRITERIA = ("aic", "aicc", "bic")
+PIECE = 2_048  # rows that are filtered at a time for forecasts, so that a long series takes no more than a short one
 # What a filter keeps of each row: all of it is several square matrices of states.
-_LIKELIHOOD = kalman_filter.MEMORY_CONSERVE & ~(
-    kalman_filter.MEMORY_NO_LIKELIHOOD | kalman_filter.MEMORY_NO_FORECAST_COV  # the one is not found without the other
-)
+_LIKELIHOOD = kalman_filter.MEMORY_CONSERVE & ~kalman_filter.MEMORY_NO_LIKELIHOOD
 _STATES = kalman_filter.MEMORY_CONSERVE & ~kalman_filter.MEMORY_NO_PREDICTED_MEAN
 
 
@@ -201,16 +200,15 @@ def fit_series(y: np.ndarray, orders: Orders, origin: int = 0, warm: Fit | None 
     labels, level = int(np.isfinite(y).sum()), float(np.nanmean(y))
     centre, scale = _unit(y, orders)
     z = (y - centre) / scale
-    model = _model(z, orders, origin, concentrate=True)
     starts = _starts(z, orders, origin, len(differences(y, orders)))
     if warm is not None and warm.orders == orders:
         start = warm.params[:-1].copy()
         start[: orders.constant] = (start[: orders.constant] - (0.0 if orders.diffuse else centre)) / scale
         starts = itertools.chain([start], starts)
-    found, converged = _maximum(model, starts)
-    if found is None:
+    params, converged = _maximum(_model(z, orders, origin, concentrate=True), starts)
+    if params is None:
         return replace(bare(y, orders, origin), estimated=True, converged=False)
-    params = np.append(found.params, found.scale * scale**2)
+    params[-1] *= scale**2
     params[: orders.constant] = params[: orders.constant] * scale + (0.0 if orders.diffuse else centre)
     found = loglik(y, orders, params, origin)
     return Fit(orders, params, origin, level, labels, found, True, converged)
@@ -233,12 +231,18 @@ def _starts(z: np.ndarray, orders: Orders, origin: int, steps: int) -> Iterator[
     yield np.zeros(orders.parameters - 1)
 
 
-def _maximum(model: SARIMAX, starts: Iterable[np.ndarray]):
-    """statsmodels' results at the highest likelihood found, and whether the search ended; None where none is finite."""
-    model.ssm.set_conserve_memory(_LIKELIHOOD)
+def _maximum(model: SARIMAX, starts: Iterable[np.ndarray]) -> tuple[np.ndarray | None, bool]:
+    """The parameters with the highest likelihood found, scale last, and whether the search ended; None: none is finite.
+
+    statsmodels' results are let go here: they and the model hold some thirty numbers a row.
+    """
+    needed = (
+        kalman_filter.MEMORY_NO_FORECAST_COV if model.k_states_diffuse else 0
+    )  # the likelihood is not found without
+    model.ssm.set_conserve_memory(_LIKELIHOOD & ~needed)
     if not model.k_params:
-        return model.filter(np.empty(0), cov_type="none"), True
-    best = None
+        return np.array([model.filter(np.empty(0), cov_type="none").scale]), True
+    best, highest = None, -np.inf
     for start in starts:
         try:
             with np.errstate(all="ignore"):
@@ -247,29 +251,37 @@ def _maximum(model: SARIMAX, starts: Iterable[np.ndarray]):
             continue
         if not np.isfinite(found.llf) or not np.isfinite(found.params).all():
             continue
+        params = np.append(found.params, found.scale)
         if found.mle_retvals["converged"]:
-            return found, True
-        if best is None or found.llf > best.llf:
-            best = found
+            return params, True
+        if found.llf > highest:
+            best, highest = params, found.llf
     return best, False
 
 
 def loglik(y: np.ndarray, orders: Orders, params: np.ndarray, origin: int) -> float:
     """Of the differences of `y`, given parameters in its unit."""
-    z, params, scale = _scaled(y, orders, params)
+    model, params, scale = _given(y, orders, params, origin)
     used = int(np.isfinite(y).sum()) - orders.diffuse
     with np.errstate(all="ignore"):
-        found = float(_model(z, orders, origin).loglike(params))
+        found = float(model.loglike(params))
     return found + orders.diffuse * _DENSITY - used * math.log(scale)
 
 
-def _scaled(y: np.ndarray, orders: Orders, params: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Series and parameters in units of the deviation: statsmodels takes a variance below 1e-19 for none."""
+def _given(y: np.ndarray, orders: Orders, params: np.ndarray, origin: int) -> tuple[SARIMAX, np.ndarray, float]:
+    """A model of `y` without its mean or drift, in units of the deviation: with its parameters, and the deviation.
+
+    As a regressor the mean would take a dozen numbers a row; a variance below 1e-19 statsmodels takes for none.
+    """
     scale = math.sqrt(params[-1])
-    params = params.copy()
-    params[: orders.constant] /= scale
-    params[-1] = 1.0
-    return y / scale, params, scale
+    left = y - _drift(orders, params, np.arange(len(y)) - origin)
+    left /= scale
+    return _model(left, replace(orders, constant=False), origin), np.append(params[orders.constant : -1], 1.0), scale
+
+
+def _drift(orders: Orders, params: np.ndarray, rows: np.ndarray | int) -> np.ndarray | float:
+    """The mean of the series, or its drift on `rows`, counted from its origin."""
+    return params[0] * _trend(orders, rows) if orders.constant else 0.0
 
 
 def bare(y: np.ndarray, orders: Orders, origin: int = 0, like: np.ndarray | None = None) -> Fit:
@@ -311,15 +323,14 @@ def forecast(fit: Fit, y: np.ndarray, steps: int, level: float) -> np.ndarray:
 
     Where too little is known to start from, the mean is the series' level and there is no interval (NaN).
     """
-    future = np.arange(len(y), len(y) + steps) - fit.origin
-    exog = _trend(fit.orders, future)[:, np.newaxis] if fit.orders.constant else None
-    z, params, scale = _scaled(y, fit.orders, fit.params)
-    filtered = _model(z, fit.orders, fit.origin).filter(params, cov_type="none")
+    model, params, scale = _given(y, fit.orders, fit.params, fit.origin)
+    filtered = model.filter(params, cov_type="none")
     if _unresolved(filtered.filter_results, len(y)):
         return np.stack([np.full(steps, fit.level), *np.full((2, steps), np.nan)])
-    found = filtered.get_forecast(steps, exog=exog)
+    found = filtered.get_forecast(steps)
     lower, upper = found.conf_int(alpha=1 - level).T
-    return scale * np.stack([found.predicted_mean, lower, upper])
+    drift = _drift(fit.orders, fit.params, np.arange(len(y), len(y) + steps) - fit.origin)
+    return scale * np.stack([found.predicted_mean, lower, upper]) + drift
 
 
 def _unresolved(found, row: int) -> bool:
@@ -329,24 +340,33 @@ def _unresolved(found, row: int) -> bool:
 
 
 class Filtered:
-    """The states of a series, given `fit`: what is forecast from each row on, for any number of rows ahead."""
+    """The states of a series, given `fit`: what is forecast from each row on, for any number of rows ahead.
+
+    Rows are asked in their order: states are found piece by piece, each from where the one before it ends, and only
+    those of one piece are held. (Each looks anew whether the gain has settled: statsmodels takes it for so at 1e-10.)
+    """
 
     def __init__(self, fit: Fit, y: np.ndarray):
-        self._given = fit, y
-        z, params, self.scale = _scaled(y, fit.orders, fit.params)
-        found = _filtered(fit, z, params, _STATES)
+        self._of = fit, y
+        self._first = self._last = 0  # the rows of this piece
+        piece = PIECE
+        found = self._filter(piece)
+        while found.nobs_diffuse >= piece < len(y):  # it can be gone on from where all of the start is known
+            piece *= 2
+            found = self._filter(piece)
         self.diffuse = found.nobs_diffuse
-        self.states = found.predicted_state
         self.transition = np.ascontiguousarray(found.transition[:, :, 0])
         self.design = np.ascontiguousarray(found.design[0, :, 0])
-        self._ahead: tuple[int, np.ndarray, list[float]] = (-1, self.states[:, 0], [])
+        self._keep(found)
 
     def signal(self, last: int, ahead: int) -> float | None:
         """What the states foretell `ahead` rows after row `last`, without mean or drift; None: they can't yet."""
         if last < self.diffuse and _unresolved(self._start, last + 1):
             return None
-        if self._ahead[0] != last:  # rows come in their order: those that share one come together
-            self._ahead = last, np.array(self.states[:, last + 1]), []
+        while last >= self._last:
+            self._keep(self._filter(PIECE, self._states[:, -1], self._spread))
+        if self._ahead[0] != last:  # those that share one come together
+            self._ahead = last, np.array(self._states[:, last + 1 - self._first]), []
         _, state, found = self._ahead
         # One state at a time: products of whole blocks round by their width, and so by what else is asked.
         while len(found) < ahead:
@@ -355,20 +375,34 @@ class Filtered:
             found.append(float(self.design @ state))
         return found[ahead - 1] * self.scale
 
+    def _filter(self, rows: int, *known: np.ndarray):
+        """The next rows, from a known state and its covariance, where given."""
+        fit, y = self._of
+        found, self.scale = _filtered(fit, y[self._last : self._last + rows], self._last, known)
+        return found
+
+    def _keep(self, found) -> None:
+        self._states, self._spread = found.predicted_state, found.predicted_state_cov[:, :, -1]
+        self._first, self._last = self._last, self._last + self._states.shape[1] - 1
+        self._ahead: tuple[int, np.ndarray | None, list[float]] = (-2, None, [])
+
     @cached_property
     def _start(self):
         """The rows that start diffuse, filtered with their covariances."""
-        fit, y = self._given
-        z, params, _ = _scaled(y[: self.diffuse], fit.orders, fit.params)
-        return _filtered(fit, z, params)
+        fit, y = self._of
+        return _filtered(fit, y[: self.diffuse], conserve=None)[0]
 
 
-def _filtered(fit: Fit, z: np.ndarray, params: np.ndarray, conserve: int | None = None):
-    """statsmodels' filter of a scaled series, which keeps what `conserve` leaves."""
-    model = _model(z, fit.orders, fit.origin)
+def _filtered(
+    fit: Fit, y: np.ndarray, first: int = 0, known: Sequence[np.ndarray] = (), conserve: int | None = _STATES
+):
+    """statsmodels' filter of a series from row `first` on, which keeps what `conserve` leaves; and the deviation."""
+    model, params, scale = _given(y, fit.orders, fit.params, fit.origin - first)
     model.update(params)
+    if known:
+        model.ssm.initialize_known(*known)
     with np.errstate(all="ignore"):
-        return model.ssm.filter(conserve_memory=conserve)
+        return model.ssm.filter(conserve_memory=conserve), scale
 
 
 def known_from(y: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -394,26 +428,30 @@ def predict_rows(fit: Fit, y: np.ndarray, end: np.ndarray, rows: np.ndarray) -> 
     -------
     ndarray of shape (k,)
     """
-    since = known_from(y, end)
-    at = np.flatnonzero(~np.isnan(y))
+    count, last, whole = _known(y, end, rows)
+    filtered = Filtered(fit, y[: last[whole].max() + 1]) if (whole & (count > 0)).any() else None
+    out = np.empty(len(rows))
+    for i in np.argsort(last, kind="stable"):
+        poll()
+        row, until = rows[i], last[i]
+        signal = None if fit.orders.diffuse else 0.0
+        if count[i]:
+            mine = filtered if whole[i] else Filtered(fit, np.where(known_from(y, end) <= row, y, np.nan)[: until + 1])
+            signal = mine.signal(int(until), int(row - until))
+        if signal is not None:
+            out[i] = signal + _drift(fit.orders, fit.params, row - fit.origin)
+        else:
+            out[i] = np.mean(y[known_from(y, end) <= row]) if count[i] else fit.level
+    return out
+
+
+def _known(y: np.ndarray, end: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each of `rows`: how many labels are known there, which is the last of them, and whether they have no gap."""
+    since, at = known_from(y, end), np.flatnonzero(~np.isnan(y))
     order = np.argsort(since[at], kind="stable")
     count = np.searchsorted(since[at][order], rows, side="right")
     last = np.concatenate([[-1], np.maximum.accumulate(at[order])])[count]
-    whole = np.searchsorted(at, last, side="right") == count
-    filtered = Filtered(fit, y[: last[whole].max() + 1]) if (whole & (count > 0)).any() else None
-    o, out = fit.orders, np.empty(len(rows))
-    constant = fit.params[0] if o.constant else 0.0
-    for i, (row, until) in enumerate(zip(rows, last, strict=True)):
-        poll()
-        signal = None if o.diffuse else 0.0
-        if count[i]:
-            mine = filtered if whole[i] else Filtered(fit, np.where(since <= row, y, np.nan)[: until + 1])
-            signal = mine.signal(int(until), int(row - until))
-        if signal is not None:
-            out[i] = signal + constant * _trend(o, row - fit.origin)
-        else:
-            out[i] = np.mean(y[since <= row]) if count[i] else fit.level
-    return out
+    return count, last, np.searchsorted(at, last, side="right") == count
 
 
 def auto_orders(y: np.ndarray, most: Orders, criterion: str) -> Orders:

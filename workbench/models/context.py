@@ -23,7 +23,7 @@ class Context:
 
     Attributes
     ----------
-    row, column : ndarray of shape (n,), intp
+    row, column : ndarray of shape (n,), of integers
         Numbers of the row in time and of the symbol of each sample.
     table : ndarray of shape (m, F)
         The features of every sample of the panel, time-major, read-only: what a model may look back into. A feature
