@@ -465,3 +465,27 @@ def test_a_constant_feature_is_named_and_more_features_than_samples_are_walked(s
     walk = walk_forward(RIDGE, **study | {"features": many, "splits": WalkForward(folds=1, test=100)})
     assert walk.folds["samples"][1] < 400
     assert np.isfinite(walk.scores.plane("score")[-100:]).all()
+
+
+def test_a_fitted_arima_holds_the_labels_that_it_was_trained_on_and_no_other(study):
+    layout, spec = Layout(study["features"], study["label"], study["splits"]), ModelSpec("arima")
+    train = layout.runs(spec, layout.folds(spec)[0], "train")
+    samples = np.concatenate([np.arange(*run) for run in train])
+    table, expected = layout.table, np.full(layout.table.label.shape, np.nan)
+    expected[table.row[samples], table.column[samples]] = table.y[samples]
+    fit = spec.build().fit_labels(table.labels(train), table.end)
+    for one in (fit, pickle.loads(pickle.dumps(fit))):
+        np.testing.assert_array_equal(one.label_, expected[: len(one.label_)])
+        assert np.isnan(expected[len(one.label_) :]).all()
+    held, others = pickle.dumps(fit), table.label[~np.isnan(table.label) & np.isnan(expected)]
+    assert expected[~np.isnan(expected)][0].tobytes() in held
+    assert len(others) > 50
+    assert not any(value.tobytes() in held for value in others)
+
+
+def test_a_fitted_arima_does_not_follow_what_becomes_of_its_labels():
+    label = np.random.default_rng(0).standard_normal((80, 1))
+    fit = ModelSpec("arima").build().fit_labels(label, np.arange(1, 81)[:, np.newaxis])
+    before = fit.forecast(3)
+    label[:] = 5.0
+    np.testing.assert_array_equal(fit.forecast(3), before)

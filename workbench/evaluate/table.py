@@ -147,6 +147,9 @@ class Known:
     def __array__(self, dtype=None, copy=None) -> np.ndarray:
         return np.asarray(self[...], dtype=dtype)
 
+    def __reduce__(self):
+        return np.asfortranarray, (self[...],)  # what is not known is not taken along
+
 
 class _Placed(Context):
     """The context of samples of a table; what takes memory is made where it is asked for."""

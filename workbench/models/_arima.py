@@ -123,7 +123,7 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         of an array or of whatever stands for one.
         """
         orders = self._orders()
-        self._label = label
+        self._label = np.array(label, dtype=np.float64, order="F") if isinstance(label, np.ndarray) else label
         self.first_, self._last, self.known_ = _extent(label, end)
         columns = _Columns(self)
         chosen, tried = self._chosen(columns, orders)
