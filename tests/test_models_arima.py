@@ -237,7 +237,7 @@ def test_states_found_piece_by_piece_are_those_found_at_once(these, horizon, lat
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(_sarimax, "PIECE", piece)
             found = predict_rows(fit, y, np.minimum(end, 299), np.minimum(rows, 299))
-        np.testing.assert_allclose(found, whole, rtol=1e-8, atol=1e-8)  # when the gain has settled is looked at anew
+        np.testing.assert_allclose(found, whole, rtol=1e-7, atol=1e-7)  # when the gain has settled is looked at anew
 
 
 def test_spans_that_differ_are_forecast_from_the_labels_known():

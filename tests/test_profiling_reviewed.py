@@ -84,6 +84,52 @@ def test_memory_is_seen_where_threads_share_the_heaps_of_others_that_live_on(hea
         assert abs(growth) < MB
 
 
+KEPT = """
+import sys, threading
+import numpy as np
+from workbench import profiling
+SIZE, COUNT = 100_000, 250
+kept = []
+def work(holds):
+    gate = threading.Barrier(4)
+    def fill():
+        blocks = [np.ones(SIZE, dtype=np.uint8) for _ in range(COUNT)]
+        gate.wait()
+        if holds:
+            kept.append(blocks)
+    threads = [threading.Thread(target=fill) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+def measure():
+    for holds in (False, True) * 4:
+        found.append((holds, profiling.memory(work, holds)))
+        kept.clear()  # on this thread, of heaps that threads had
+found = []
+if sys.argv[1] == "main":
+    measure()
+else:
+    thread = threading.Thread(target=measure)
+    thread.start()
+    thread.join()
+print([(holds, one.peak, one.growth) for holds, one in found])
+"""
+
+
+@linux
+@pytest.mark.parametrize("heaps", ["4", "16"])
+@pytest.mark.parametrize("measurer", ["main", "another"])
+def test_memory_of_threads_is_seen_when_this_one_has_freed_blocks_of_theirs(measurer, heaps):
+    done = subprocess.run(
+        [sys.executable, "-c", KEPT, measurer], capture_output=True, text=True, check=True,
+        env=os.environ | {"MALLOC_ARENA_MAX": heaps},
+    )  # fmt: skip
+    for holds, peak, growth in eval(done.stdout):
+        assert peak == pytest.approx(100 * MB, rel=0.02)
+        assert growth == pytest.approx(100 * MB * holds, abs=2 * MB)
+
+
 SMALL = """
 import numpy as np
 from workbench import profiling

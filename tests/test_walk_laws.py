@@ -483,9 +483,12 @@ def test_a_fitted_arima_holds_the_labels_that_it_was_trained_on_and_no_other(stu
     assert not any(value.tobytes() in held for value in others)
 
 
-def test_a_fitted_arima_does_not_follow_what_becomes_of_its_labels():
+def test_a_fitted_arima_follows_no_change_of_its_labels_and_no_refused_ones():
     label = np.random.default_rng(0).standard_normal((80, 1))
     fit = ModelSpec("arima").build().fit_labels(label, np.arange(1, 81)[:, np.newaxis])
     before = fit.forecast(3)
     label[:] = 5.0
+    np.testing.assert_array_equal(fit.forecast(3), before)
+    with pytest.raises(DataError, match="not one label"):
+        fit.fit_labels(np.full((9, 2), NAN), np.zeros((9, 2), int))
     np.testing.assert_array_equal(fit.forecast(3), before)

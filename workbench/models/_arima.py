@@ -123,8 +123,9 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
         of an array or of whatever stands for one.
         """
         orders = self._orders()
+        first, last, known = _extent(label, end)  # which may refuse them: nothing of a former fit is changed by then
         self._label = np.array(label, dtype=np.float64, order="F") if isinstance(label, np.ndarray) else label
-        self.first_, self._last, self.known_ = _extent(label, end)
+        self.first_, self._last, self.known_ = first, last, known
         columns = _Columns(self)
         chosen, tried = self._chosen(columns, orders)
         pool = None if all(fit.labels for fit in chosen) else self.label_[~np.isnan(self.label_)]
@@ -203,10 +204,10 @@ class ArimaRegressor(RegressorMixin, BaseEstimator):
             )
             for j in asked
         )
-        lost = 0
-        for j, (values, missed) in zip(asked, joblib.Parallel(return_as="generator")(tasks), strict=True):
+        found = joblib.Parallel()(tasks)
+        for j, (values, _) in zip(asked, found, strict=True):
             out[context.column == j] = values
-            lost += missed
+        lost = sum(lost for _, lost in found)
         _warn(lost, f"{lost} estimations of the schedule (refit={self.refit}); the parameters before stay")
         return out
 

@@ -30,12 +30,13 @@ _LEAVING = 3.0  # seconds that threads are given to end, at most
 _KEPT, _MAPPED = -1, -3  # glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 _PAGE = 4096
 _PASSES = 6  # over a heap: a block of a range of sizes may leave a rest
-_PROBE = 4096  # bytes of a block that shows whose heap it is
+_PROBE = 32 << 10  # bytes of a block that shows whose heap it is
 _LEFT = 8 << 10  # bytes of a heap that are not worth another pass
 _ROW = re.compile(rb"^ +\d+ +(\d+) +\d+ +\d+ +(\d+)$", re.M)  # of pymalloc: size and free blocks
 _POOLS = re.compile(rb"^(\d+) unused pools \* (\d+) bytes", re.M)
 _BIN = re.compile(rb'<(?:size|unsorted) from="(\d+)" to="(\d+)" total="(\d+)" count="(\d+)"/>')
 _REST = re.compile(rb'<total type="(?:fast|rest)" count="\d+" size="(\d+)"/>')
+_TUNED = re.compile(r"glibc\.malloc\.arena_max=(\d+)")
 _SYSTEM = re.compile(rb'<system type="current" size="(\d+)"/>')
 
 
@@ -122,7 +123,8 @@ def large_blocks_apart() -> Iterator[None]:
 
 def _most_heaps() -> int:
     """So many heaps glibc makes, for as many threads; the next ones share them."""
-    told = os.environ.get("MALLOC_ARENA_MAX", "")
+    tuned = _TUNED.search(os.environ.get("GLIBC_TUNABLES", ""))
+    told = tuned[1] if tuned else os.environ.get("MALLOC_ARENA_MAX", "")
     return int(told) if told.isdigit() and int(told) else 8 * len(os.sched_getaffinity(0))
 
 
@@ -145,7 +147,14 @@ class Heap:
     @classmethod
     def all(cls, libc: ctypes.PyDLL) -> list[Heap]:
         """Those of the process: the main one first, then the newest, so that from the end a place stays."""
-        told = _told(libc, lambda stream: libc.malloc_info(0, stream))
+        return cls.read(cls.told(libc))
+
+    @staticmethod
+    def told(libc: ctypes.PyDLL) -> bytes:
+        return _told(libc, lambda stream: libc.malloc_info(0, stream))
+
+    @classmethod
+    def read(cls, told: bytes) -> list[Heap]:
         return [cls(one) for one in told.split(b"<heap nr")[1:]]
 
 
@@ -228,32 +237,40 @@ class Filling:
         then, count, spare = Filling._last
         shared = 2 * len(heaps) > _most_heaps()  # or soon will be
         most = spare + len(heaps) - count if now == then and not shared else len(heaps) - 1
-        places, seen = range(1 - len(heaps), 1), {self._heap_of(libc, None)}
+        places, own = range(1 - len(heaps), 1), self._heap_of(libc, None)
+        seen = {own}
         with ExitStack() as ending:
             for _ in range(2 * _most_heaps()):
                 if len(seen.intersection(places)) > most or (None in seen and not shared):
                     break
                 worker = ending.enter_context(ThreadPoolExecutor(1, "workbench-memory"))
-                at = self._heap_of(libc, worker)
+                at = self._heap_of(libc, worker, own)
                 if at is not None and at not in seen | self.left:
                     self._fill_heap(libc, worker, at)
                 seen.add(at)
         threads_leave()
-        self.left = set(places[:-1]) - seen
+        self.left = set(places) - seen
         self.unseen = sum(sum(heaps[at].chunks) for at in self.left)
         Filling._last = now, len(Heap.all(libc)), len(seen) - 1
 
-    def _heap_of(self, libc: ctypes.PyDLL, worker: ThreadPoolExecutor | None) -> int | None:
-        """The place of a thread's heap in what malloc_info tells, from its end, or 0; None where it is a new one."""
-        before = Heap.all(libc)
+    def _heap_of(self, libc: ctypes.PyDLL, worker: ThreadPoolExecutor | None, own: int | None = None) -> int | None:
+        """The place of a thread's heap in what malloc_info tells, from its end, or 0; None where it is a new one.
+
+        Of a worker's that may be `own`, this thread's: then nothing of another one grows.
+        """
+        # read afterwards: lists that grow may do so in any heap, where a block of it was freed by this thread
+        before = Heap.told(libc)
         self._take(libc, worker, [_PROBE])
-        after = Heap.all(libc)
+        after = Heap.told(libc)
+        before, after = Heap.read(before), Heap.read(after)
         if len(after) > len(before):
-            return None
+            return 1 - len(after) if worker is None else None
         grown = [a.used - b.used for a, b in zip(after, before, strict=True)]
         if worker is not None:
-            grown[0] = 0  # what starts a thread takes some of the main one
+            grown[own or 0] = 0  # what starts a thread takes some of it
         at = grown.index(max(grown))
+        if grown[at] < _PROBE - _PAGE:
+            return own
         return at and at - len(grown)
 
     def _fill_heap(self, libc: ctypes.PyDLL, worker: ThreadPoolExecutor | None, at: int) -> None:
