@@ -6,6 +6,7 @@ of Python's interface: 3.11 tells it by a call, 3.12 and 3.13 in a structure; of
 
 from cpython.mem cimport PyMem_RawCalloc, PyMem_RawFree
 from cpython.time cimport perf_counter
+from libc.stdint cimport uint32_t
 
 cdef extern from *:
     """
@@ -46,6 +47,7 @@ cdef class Looks:
 
     cdef double *moments  # negative where it was taken
     cdef Py_ssize_t size
+    cdef uint32_t drawn
     cdef readonly Py_ssize_t count, taken
     cdef bint over
 
@@ -53,20 +55,24 @@ cdef class Looks:
         self.moments = <double *>PyMem_RawCalloc(size, sizeof(double))
         if self.moments == NULL:
             raise MemoryError(f"{size:,} looks take {size * sizeof(double):,} bytes")
-        self.size = size
+        self.size, self.drawn = size, 1
 
     def __dealloc__(self):
         PyMem_RawFree(self.moments)
 
     def watch(self, double interval):
-        """Look each `interval` seconds until `stop`."""
+        """Look each `interval` seconds until `stop`, by chance up to half of it sooner or later.
+
+        At equal distances, work of the same period would be seen at the same place of it each time.
+        """
         cdef void *lock = wb_lock()
         cdef double due, now
         cdef bint taken
         with nogil:
             due = perf_counter()
             while True:
-                due += interval
+                self.drawn = self.drawn * 1_664_525 + 1_013_904_223  # Knuth and Lewis
+                due += interval * (0.5 + self.drawn / 4_294_967_296.0)
                 now = perf_counter()
                 if now < due:
                     wb_sleep(due - now)

@@ -6,7 +6,7 @@ that kernels put all of this out of the cache; on common pages the first write t
 
 from cpython.ref cimport PyObject
 from libc.stdint cimport int64_t
-from numpy cimport ndarray
+from numpy cimport PyArray_NBYTES, PyArray_SAMESHAPE, ndarray
 
 cdef extern from "Python.h":
     object PyObject_CallObject(object, object)
@@ -75,13 +75,17 @@ cdef class Ring:
     def __dealloc__(self):
         free(self.entries)
 
-    def record(self, function, Py_ssize_t planes, tuple arguments):
+    def record(self, function, tuple arguments):
         """Call a kernel, as `workbench.hooks.kernel` is called, and keep when that was, unless it raises."""
         cdef int64_t begun = now(), ended
         cdef Entry *entry
         cdef ndarray first = arguments[0]
+        cdef Py_ssize_t planes = 0
         PyObject_CallObject(function, arguments)
         ended = now()
+        for each in arguments:
+            if isinstance(each, ndarray) and PyArray_SAMESHAPE(first, <ndarray>each):
+                planes += 1
         if <PyObject *>function != self.former:
             self.functions.add(function)
             self.former = <PyObject *>function
@@ -91,12 +95,12 @@ cdef class Ring:
         entry.ended = ended
         entry.thread = PyThread_get_thread_ident()
         entry.rows = first.shape[0]
-        entry.nbytes = planes * first.shape[0] * first.strides[0]  # planes are contiguous
+        entry.nbytes = planes * PyArray_NBYTES(first)
 
     @property
     def full(self):
-        """Whether the first calls have been written over, or will be by the next."""
-        return self.count >= self.size
+        """Whether the first calls have been written over."""
+        return self.count > self.size
 
     def calls(self):
         """The calls in the order of their ends: tuples (function, begun, ended, thread, rows, bytes)."""

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 kernel: Callable[..., object] | None = None
-"""Called in a kernel's place with (function, planes, arguments): it calls the function with these, a tuple, and knows
-how many planes of the first one's size it reads and writes."""
+"""Called in a kernel's place with (function, arguments): it calls the function with these, a tuple."""
 
 task: Callable[[str, str, tuple], object] | None = None
 """Called after a task with its kind, its name and (begun, ended, seconds on a CPU, process, thread)."""

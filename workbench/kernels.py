@@ -59,7 +59,7 @@ class Kernel(NamedTuple):
         if (watch := hooks.kernel) is None:
             self.function(*arguments)
         else:
-            watch(self.function, len(inputs) + len(outs), arguments)
+            watch(self.function, arguments)
 
 
 def _rolling(function: Callable, parts: int, more: int, outputs: int = 1, line: Callable | None = None) -> Kernel:

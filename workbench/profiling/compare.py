@@ -105,7 +105,7 @@ def compare(
 
     Notes
     -----
-    The share of the GIL is that of moments, a thousand a second, at which it was taken (`workbench.profiling.gil`).
+    The share of the GIL is that of moments, five hundred a second, at which it was taken (`workbench.profiling.gil`).
     Processes that a variant starts are waited for after it, until they are up, ten seconds at most: what that takes is
     in its ``cpu`` and ``in_workers``, not in its time.
     """

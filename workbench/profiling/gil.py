@@ -1,7 +1,8 @@
 """How much of the time Python's global lock (GIL) is taken: a thread of C looks at it, again and again.
 
-It does not ask for the lock, so it holds nobody up. Looked at are moments at equal distances, whoever holds the lock
-then: the share of them at which it was taken is the share of time that it was.
+It does not ask for the lock, so it holds nobody up. Looked at are moments by chance, whoever holds the lock then: the
+share of them at which it was taken is the share of time that it was. Where no CPU is idle a look waits for one, and
+comes when a thread rests: holds that are shorter than a turn of the CPU, some milliseconds, then read low.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import numpy as np
 
 from .._ext import gil
 
-INTERVAL = 0.001
+INTERVAL = 0.002  # seconds: a look takes some 16 microseconds of a CPU, most of them to wake up
 _KEPT = 1 << 20  # looks
 
 
 class Witness:
-    """A context with a thread that looks at the lock, `interval` seconds apart.
+    """A context with a thread that looks at the lock, by the mean each `interval` seconds.
 
     Attributes
     ----------

@@ -18,6 +18,7 @@ from .spans import RING, Call, Recorder, lanes, union
 from .svg import Bar, timeline
 from .words import CODE
 
+_INTERVAL = 0.004  # seconds from look to look: 0.4 % of a CPU, where none is idle
 _ENOUGH = 5  # looks from which on a share of them says something
 
 
@@ -80,13 +81,14 @@ def kernels(work: Work, *, ring: int = RING, top: int = TOP) -> KernelProfile:
 
     Notes
     -----
-    A call takes 0.2 microseconds longer while it is recorded, and one look at a hook when it isn't: some 0.8 % of a
-    kernel on 250 rows of 5 symbols (27 microseconds), less on more. The GIL is looked at a thousand times a second
+    A call takes 0.2 microseconds longer while it is recorded, and one look at a hook when it isn't: some 0.7 % of a
+    kernel on 250 rows of 5 symbols (27 microseconds), less on more. The GIL is looked at 250 times a second
     without asking for it (`workbench.profiling.gil`): that it was taken while a kernel ran may be another thread's
-    doing, so ``gil_free`` is what a kernel let go at least, and it needs 5 milliseconds in a kernel to be told.
+    doing, so ``gil_free`` is what a kernel let go at least, and it needs 20 milliseconds in a kernel to be told.
+    ``rows`` are those that a kernel is given: of few long series it is given stretches side by side, as more symbols.
     Kernels in worker processes are not seen; those in scikit-learn and torch aren't ours.
     """
-    with Recorder(tasks=False, ring=ring) as record, Witness() as witness:
+    with Recorder(tasks=False, ring=ring) as record, Witness(_INTERVAL) as witness:
         error = work.run()
     calls, elapsed = record.calls, record.ended - record.begun
     frame = by_kernel(calls, witness)

@@ -6,11 +6,12 @@ Nothing is recorded but within a `Recorder`: a span costs one look at a hook the
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from .. import hooks
 from .._ext.ring import Ring
@@ -85,7 +86,7 @@ def span(kind: str, name: str) -> AbstractContextManager:
 
 
 class Recorder:
-    """A context that records the spans and the kernel calls of this process.
+    """A context that records the spans and the kernel calls of this process: while several do, the last that began.
 
     Attributes
     ----------
@@ -96,26 +97,35 @@ class Recorder:
         By ``time.perf_counter``.
     """
 
+    _open: ClassVar[list[Recorder]] = []  # of this process, by their begin: the last one's hooks are those that are set
+    _lock: ClassVar = threading.Lock()
+
     def __init__(self, *, tasks: bool = True, kernels: bool = True, ring: int = RING):
-        if ring < 1:
-            raise ParameterError(f"ring={ring} holds no call", hint="give an int >= 1")
+        if not isinstance(ring, int) or not 1 <= ring <= sys.maxsize:
+            raise ParameterError(f"ring={ring!r} holds no call", hint="give an int >= 1")
         self.tasks, self.kernels = tasks, kernels
         self._ring = Ring(ring)
         self.spans: list[Span] = []
         self.begun = self.ended = 0.0
 
     def __enter__(self) -> Recorder:
-        self._former = hooks.task, hooks.kernel
-        if self.tasks:
-            hooks.task = self._task
-        if self.kernels:
-            hooks.kernel = self._ring.record
+        with self._lock:
+            self._open.append(self)
+            self._hook()
         self.begun = time.perf_counter()
         return self
 
     def __exit__(self, *exc) -> None:
         self.ended = time.perf_counter()
-        hooks.task, hooks.kernel = self._former
+        with self._lock:  # in whatever order threads end theirs
+            self._open.remove(self)
+            self._hook()
+
+    @classmethod
+    def _hook(cls) -> None:
+        tasks = [one._task for one in cls._open if one.tasks]
+        kernels = [one._ring.record for one in cls._open if one.kernels]
+        hooks.task, hooks.kernel = tasks[-1] if tasks else None, kernels[-1] if kernels else None
 
     def _task(self, kind: str, name: str, at: tuple) -> None:
         self.spans.append(Span(kind, name, *at))
