@@ -169,7 +169,7 @@ def test_lines_of_a_function_and_of_named_ones():
 
 
 @linux
-@pytest.mark.parametrize("megabytes", [160, 80, 24, 10])
+@pytest.mark.parametrize("megabytes", [160, 80, 24, 15])
 def test_peak_and_growth_are_within_two_per_cent_of_the_truth(megabytes):
     kept = []
 

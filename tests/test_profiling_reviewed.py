@@ -135,8 +135,8 @@ import numpy as np
 from workbench import profiling
 freed = [profiling.memory(np.ones, 250_000).peak for _ in range(3)]
 kept = []
-held = [profiling.memory(lambda: kept.append(np.ones(250_000))).peak for _ in range(3)]
-print((freed, held))
+held = [profiling.memory(lambda: kept.append(np.ones(250_000))) for _ in range(3)]
+print((freed, [(one.peak, one.growth) for one in held]))
 """
 
 
@@ -144,8 +144,10 @@ print((freed, held))
 def test_a_small_block_is_seen_the_first_time_too():
     done = subprocess.run([sys.executable, "-c", SMALL], capture_output=True, text=True, check=True)
     freed, held = eval(done.stdout)
-    assert held == pytest.approx([2 * MB] * 3, rel=0.02)
-    assert freed == pytest.approx([2 * MB] * 3, abs=0.3 * MB)  # of what is past the system's mark is late by as much
+    assert [growth for _, growth in held] == pytest.approx([2 * MB] * 3, rel=0.02)
+    # the system's mark leaves out what each CPU has not told yet of memory and of files: less than 32 pages of each
+    late = 2 * os.cpu_count() * 32 * 4096
+    assert [*freed, *(peak for peak, _ in held)] == pytest.approx([2 * MB] * 6, abs=late)
 
 
 def test_profiles_of_memory_compare_whatever_was_asked_of_each():

@@ -230,7 +230,7 @@ def memory(
 
     What Python and glibc have free is filled before the work and let go after it: so both numbers are what the work
     takes, with what its blocks take besides (up to 16 bytes each), also of small blocks and in threads, within 2 % from
-    10 MB on, or 20 MB for a peak that is past when the work ends: the mark may be late, by some 0.3 MB on two CPUs.
+    10 MB on, or 25 MB for a peak that is past when the work ends: the mark may be late, by up to 0.5 MB on two CPUs.
     Growth leaves out what the work itself left free in there. The peak does not: while it moves, a list or table of
     less than 256 KiB that grows stands beside what it was. Threads that were there before and live on have heaps that
     only they can fill: what the work takes of these is not seen, and a note says how much there is. Nor are places that
