@@ -236,10 +236,9 @@ def _maximum(model: SARIMAX, starts: Iterable[np.ndarray]) -> tuple[np.ndarray |
 
     statsmodels' results are let go here: they and the model hold some thirty numbers a row.
     """
-    needed = (
-        kalman_filter.MEMORY_NO_FORECAST_COV if model.k_states_diffuse else 0
-    )  # the likelihood is not found without
-    model.ssm.set_conserve_memory(_LIKELIHOOD & ~needed)
+    # without the covariances of the errors the likelihood of a diffuse start is not found
+    kept = kalman_filter.MEMORY_NO_FORECAST_COV if model.k_states_diffuse else 0
+    model.ssm.set_conserve_memory(_LIKELIHOOD & ~kept)
     if not model.k_params:
         return np.array([model.filter(np.empty(0), cov_type="none").scale]), True
     best, highest = None, -np.inf
