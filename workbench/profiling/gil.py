@@ -2,7 +2,7 @@
 
 It does not ask for the lock, so it holds nobody up. Looked at are moments by chance, whoever holds the lock then: the
 share of them at which it was taken is the share of time that it was. Where no CPU is idle a look waits for one, and
-comes when a thread rests: holds of less than a millisecond then read up to a third low.
+comes when a thread rests: holds of less than a millisecond read low then, by a third beside two busy threads.
 """
 
 from __future__ import annotations
