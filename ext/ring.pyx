@@ -71,6 +71,7 @@ cdef class Ring:
         if self.entries == NULL:
             raise MemoryError(f"a ring of {size:,} calls takes {size * <object>sizeof(Entry):,} bytes")
         self.size, self.functions = size, set()
+        self.entries[0].function = NULL  # the first page is there before the first call
 
     def __dealloc__(self):
         free(self.entries)

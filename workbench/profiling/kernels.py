@@ -82,10 +82,11 @@ def kernels(work: Work, *, ring: int = RING, top: int = TOP) -> KernelProfile:
     Notes
     -----
     A call takes 0.2 microseconds longer while it is recorded, and one look at a hook when it isn't: some 0.7 % of a
-    kernel on 250 rows of 5 symbols (27 microseconds), less on more. The GIL is looked at 250 times a second
-    without asking for it (`workbench.profiling.gil`): that it was taken while a kernel ran may be another thread's
-    doing, so ``gil_free`` is what a kernel let go at least, and it needs 20 milliseconds in a kernel to be told.
-    ``rows`` are those that a kernel is given: of few long series it is given stretches side by side, as more symbols.
+    kernel on 250 rows of 5 symbols (27 microseconds), less on more; and 50 microseconds once. The GIL is looked at 250
+    times a second without asking for it (`workbench.profiling.gil`): that it was taken while a kernel ran may be
+    another thread's doing, so ``gil_free`` is what a kernel let go at least, and it needs 20 milliseconds in a kernel
+    to be told. ``rows`` are those that a kernel is given: of few long series it is given stretches side by side, as
+    more symbols.
     Kernels in worker processes are not seen; those in scikit-learn and torch aren't ours.
     """
     with Recorder(tasks=False, ring=ring) as record, Witness(_INTERVAL) as witness:
