@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 import sqlite3
 import tempfile
@@ -38,6 +39,7 @@ from workbench.evaluate.table import runs, taken
 from workbench.ledger import Ledger
 from workbench.models import Context, ModelSpec, model, models
 from workbench.panel import Panel
+from workbench.profiling.spans import Recorder
 
 NAN = float("nan")
 RIDGE = ModelSpec("ridge")
@@ -75,7 +77,9 @@ def same(walk, other) -> None:
 
 def test_one_worker_is_no_process_of_its_own(study, tmp_path):
     for spec in (RIDGE, FOREST):
-        alone = walk_forward(spec, **study, how="processes", workers=1)
+        with Recorder() as record:
+            alone = walk_forward(spec, **study, how="processes", workers=1)
+        assert {span.process for span in record.spans} == {os.getpid()}
         same(alone, walk_forward(spec, **{**study, "ledger": tmp_path / "other.sqlite"}, how="serial"))
 
 

@@ -78,14 +78,14 @@ class Table:
         """What a model may know of the samples in the runs `at`; in training, of their labels alone."""
         return _Placed(self, at, trained)
 
-    def labels(self, at: np.ndarray) -> Known:
+    def labels(self, at: np.ndarray) -> KnownLabels:
         """The labels of the samples in the runs `at` alone."""
         there = np.zeros(self.label.shape, dtype=bool, order="F")
         for first, last in at:
             for start in range(first, last, PIECE):
                 piece = slice(start, min(start + PIECE, last))
                 there[self.row[piece], self.column[piece]] = True
-        return Known(self.label, there)
+        return KnownLabels(self.label, there)
 
     def rows(self, at: np.ndarray) -> Iterator[tuple]:
         """The samples in the runs `at` row by row: its number, symbols, features, targets, and weights or None."""
@@ -131,7 +131,7 @@ class Table:
             yield LentTable(**arrays, ref=ref)
 
 
-class Known:
+class KnownLabels:
     """An array of labels (T, N) of which some are known, NaN where not: cut out where it is asked for, as by symbol.
 
     All of it would take as much as a feature, and what is known of it an eighth.

@@ -253,7 +253,7 @@ class Filling:
         self.unseen = sum(sum(heaps[at].chunks) for at in self.left)
         Filling._last = now, len(Heap.all(libc)), len(seen) - 1
 
-    def _heap_of(self, libc: ctypes.PyDLL, worker: ThreadPoolExecutor | None, own: int | None = None) -> int | None:
+    def _heap_of(self, libc: ctypes.PyDLL, worker: ThreadPoolExecutor | None, own: int = 0) -> int | None:
         """The place of a thread's heap in what malloc_info tells, from its end, or 0; None where it is a new one.
 
         Of a worker's that may be `own`, this thread's: then nothing of another one grows.
@@ -267,7 +267,7 @@ class Filling:
             return 1 - len(after) if worker is None else None
         grown = [a.used - b.used for a, b in zip(after, before, strict=True)]
         if worker is not None:
-            grown[own or 0] = 0  # what starts a thread takes some of it
+            grown[own] = 0  # what starts a thread takes some of it
         at = grown.index(max(grown))
         if grown[at] < _PROBE - _PAGE:
             return own
